@@ -1,0 +1,357 @@
+"""TOML -> typed config. One run is one file; unknown keys and impossible values are errors.
+
+Every key is documented beside its owner below. Paths in a file are relative to that file; paths in an
+override (``--set``) are relative to the current folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from .errors import UserError
+from .layout import PRED, TARGET, DecodeName, Layout
+
+
+
+def _as_path(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+PathString = Annotated[str, BeforeValidator(_as_path), Field(json_schema_extra={"path": True})]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+
+class DataConfig(Section):
+    """Where the images and labels are."""
+
+    format: Literal["voc", "yolo", "coco", "demo"] = "voc"
+    root: PathString = ""
+    """The data set's folder (``demo``: where it is drawn; empty: the user's cache)."""
+    train: str = "trainval"
+    """VOC: a split's name, several joined by ``+``; YOLO: a key of data.yaml; COCO: a json in ``root``."""
+    val: str = ""
+    """As ``train``; empty: no validation and no AP."""
+    classes: list[str] = []
+    """Names in the order of their ids. YOLO and COCO may leave it empty and take the file's own."""
+    first_pixel: Literal[0, 1] = 1
+    """VOC: the index that the annotations give to the first pixel. 1 is VOC's own convention."""
+    use_difficult: bool = False
+    """VOC: whether ``difficult`` objects are trained on. They are never counted against a detector."""
+    cache: Literal["auto", "ram", "none"] = "auto"
+    """Decoded images kept in memory, resized to the input: auto does so where a quarter of free memory holds them."""
+
+    @field_validator("classes")
+    @classmethod
+    def _unique(cls, value: list[str]) -> list[str]:
+        twice = {name for name in value if value.count(name) > 1}
+        if twice:
+            raise ValueError(f"{sorted(twice)[0]!r} stands twice")
+        return value
+
+
+Anchors = list[Annotated[list[Positive], Field(min_length=2, max_length=2)]]
+
+
+class ModelConfig(Section):
+    name: str = "yolov2"
+    """A network of the registry: yolov2, compact."""
+    input_size: int | Annotated[list[int], Field(min_length=2, max_length=2)] = 416
+    """A number or [width, height], in pixels; multiples of the network's largest stride."""
+    anchors: Anchors | list[Anchors] | Literal["kmeans"] = "kmeans"
+    """[w, h] in grid units of their head (with several heads: a list a head), or "kmeans"."""
+    anchor_count: Annotated[int, Field(ge=1, le=32)] = 5
+    """Anchors a head, where ``anchors = "kmeans"``."""
+    strides: list[int] = []
+    """Heads of a network that offers a choice (compact: any of 8, 16, 32); empty: its own."""
+    width: Annotated[int, Field(ge=4, le=256)] = 24
+    """Channels of the compact network's stem; its stages hold 2, 4 and 8 times as many."""
+    assign: Literal["best", "multi"] = "best"
+    """best: cell of the centre, anchor of best w/h IoU (YOLOv2). multi: also the two nearest cells,
+    and every anchor whose w/h ratio to the truth is below ``assign_ratio``."""
+    assign_ratio: Annotated[float, Field(gt=1)] = 4.0
+    weights: PathString = ""
+    """A .safetensors file or a run to start from; empty: random."""
+
+    @field_validator("input_size")
+    @classmethod
+    def _sizes(cls, value: int | list[int]) -> int | list[int]:
+        if min([value] if isinstance(value, int) else value) < 32:
+            raise ValueError("an input side is at least 32 pixels")
+        return value
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        if isinstance(self.input_size, int):
+            return self.input_size, self.input_size
+        return self.input_size[0], self.input_size[1]
+
+
+class TrainConfig(Section):
+    epochs: Annotated[int, Field(ge=1)] = 160
+    minutes: NotNegative = 0
+    """A wish: turned into a number of steps once, from the measured speed; overrides ``epochs``."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    lr: Positive = 1e-3
+    warmup_epochs: NotNegative = 1.0
+    warmup: Literal["linear", "power4"] = "linear"
+    """power4 is Darknet's burn-in: lr * (step / warm-up steps) ^ 4."""
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    lr_end: Fraction = 0.02
+    """cosine: the last rate, as a share of ``lr``."""
+    milestones: list[Fraction] = [0.375, 0.5625]
+    """step: the shares of the run at which the rate drops (YOLOv2's 60 and 90 of 160 epochs)."""
+    gamma: Positive = 0.1
+    """step: the factor of each drop."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Fraction = 0.9
+    """sgd: momentum; adamw: beta1."""
+    beta2: Fraction = 0.999
+    weight_decay: NotNegative = 5e-4
+    """On weights of convolutions only, as in Darknet: never on norms and biases."""
+    clip: NotNegative = 0
+    """Largest gradient norm; 0: no clipping. The norm is kept either way."""
+    ema: Fraction = 0
+    """Decay of the averaged weights, ramped up from 0; 0: none."""
+    seed: int = 0
+    workers: Annotated[int, Field(ge=-1)] = -1
+    """Processes that load images; -1: none on the CPU, up to 8 beside a GPU."""
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, fp16 on one that has not, fp32 on the CPU."""
+    eval_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between validations; the last epoch is always validated. 0: only the last."""
+    log_seconds: Positive = 10.0
+    """Headless: the interval between two lines."""
+
+
+class AugmentConfig(Section):
+    """Random changes of training images, each drawn anew from (seed, epoch, image)."""
+
+    flip_x: Fraction = 0.0
+    """Share of images mirrored left to right."""
+    flip_y: Fraction = 0.0
+    scale: NotNegative = 0.0
+    """Zoom by e^u, u uniform in -scale..scale."""
+    translate: Fraction = 0.0
+    """Shift by up to this share of each side."""
+    hue: Fraction = 0.0
+    """Shift by up to this share of the colour circle."""
+    saturation: NotNegative = 0.0
+    """Factor between 1 / (1 + s) and 1 + s."""
+    exposure: NotNegative = 0.0
+    """Factor between 1 / (1 + e) and 1 + e."""
+    gain: NotNegative = 0.0
+    """Factor a colour channel, up to +-gain."""
+    brightness: NotNegative = 0.0
+    """One factor for the image, up to +-brightness."""
+    mosaic: Fraction = 0.0
+    """Share of images made of crops of four, at the objects' own scale."""
+    mosaic_off: Fraction = 0.15
+    """The last share of the run that goes without mosaic."""
+    min_visible: Fraction = 0.25
+    """A box cut to less than this share of its area is dropped."""
+
+
+class LayoutConfig(Section):
+    order: str = "b y x a c"
+    pred: list[str] = list(PRED)
+    target: list[str] = list(TARGET)
+    target_xy: Literal["image", "grid", "cell"] = "image"
+    target_wh: Literal["image", "grid", "log-anchor"] = "image"
+    decode: DecodeName = "yolov2"
+
+    @model_validator(mode="after")
+    def _makes_a_layout(self) -> LayoutConfig:
+        self.build()
+        return self
+
+    def build(self) -> Layout:
+        return Layout(
+            self.order, tuple(self.pred), tuple(self.target), self.target_xy, self.target_wh, self.decode
+        )
+
+
+Term = Literal["lcls", "lbox", "lobj", "liou"]
+
+
+class LossConfig(Section):
+    """The loss profile: what the terms are made of. DESIGN's contract for ``check`` too."""
+
+    objectness: Literal["iou", "one"] = "iou"
+    """What conf is trained towards on positives: the live IoU or 1."""
+    confidence: Literal["mse", "bce"] = "mse"
+    box: Literal["mse", "smooth-l1", "iou", "giou", "diou", "ciou"] = "mse"
+    classes: Literal["softmax", "bce"] = "softmax"
+    reduction: Literal["batch", "positives", "mean"] = "batch"
+    """sum / batch size | sum / positives | mean."""
+    ignore_iou: Fraction = 0.6
+    """Negatives above this IoU with any truth give no loss; 0 switches it off."""
+    prior_pull: Annotated[int, Field(ge=0)] = 0
+    """Boxes are pulled to their priors while fewer images than this were seen (YOLOv2: 12800)."""
+    total: list[Term] = ["lcls", "lbox", "lobj"]
+    box_scale: NotNegative = 1.0
+    object_scale: NotNegative = 5.0
+    noobject_scale: NotNegative = 1.0
+    class_scale: NotNegative = 1.0
+
+    @field_validator("total")
+    @classmethod
+    def _some_terms(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("names at least one term, each once")
+        return value
+
+
+class CodeConfig(Section):
+    file: PathString = ""
+    """A Python file whose functions replace the reference's."""
+
+
+class Config(Section):
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    layout: LayoutConfig = LayoutConfig()
+    loss: LossConfig = LossConfig()
+    code: CodeConfig = CodeConfig()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and apply ``a.b=c`` overrides.
+
+    Raises ``UserError`` naming the file, the key, the value and the nearest valid key.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("no such config file", where=path, fix="name a .toml file, see configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=path) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"is not TOML: {error}", where=path, fix="mend that line") from None
+    _resolve_paths(values, path.resolve().parent)
+    sources: dict[str, str] = {}
+    for override in overrides:
+        key, value = parse_override(override)
+        _put(values, key, value, override)
+        sources[".".join(key)] = f"--set {override}"
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, path, sources) from None
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """``a.b=c`` -> (["a", "b"], c): a TOML literal, or a bare word as a string.
+
+    A path is taken from the current folder. Raises ``UserError``.
+    """
+    key, separator, literal = text.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or len(parts) != 2 or not all(parts):
+        raise UserError(
+            f"{text!r} is not section.key=value", where="--set", fix="write it like --set train.epochs=5"
+        )
+    try:
+        value: Any = tomllib.loads(f"value = {literal}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = literal.strip()
+    if isinstance(value, str) and value and tuple(parts) in _path_keys():
+        value = str(Path(value).expanduser().resolve())
+    return parts, value
+
+
+def dump_config(config: Config) -> str:
+    """The whole config, defaults included, as TOML; reading it back gives an equal config."""
+    return tomli_w.dumps(config.model_dump(mode="json"))
+
+
+def _path_keys() -> set[tuple[str, str]]:
+    return {
+        (section, key)
+        for section, model in _sections()
+        for key, info in model.model_fields.items()
+        if any(getattr(part, "json_schema_extra", None) for part in info.metadata)
+        or (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"))
+    }
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for name, info in Config.model_fields.items():
+        assert isinstance(info.annotation, type)
+        yield name, info.annotation
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    for section, key in _path_keys():
+        table = values.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
+            table[key] = str((folder / Path(table[key]).expanduser()).resolve())
+
+
+def _put(values: dict[str, Any], key: list[str], value: Any, override: str) -> None:
+    section, name = key
+    table = values.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise UserError(f"{section!r} is not a section", where=f"--set {override}")
+    table[name] = value
+
+
+def _explain(error: ValidationError, path: Path, sources: dict[str, str]) -> UserError:
+    """The first complaint, as one line: an unknown key before everything else."""
+    complaints = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    first = complaints[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location[:2])
+    where = sources.get(key, f"{path}")
+    if first["type"] == "extra_forbidden":
+        nearest = _nearest(location)
+        remedy = f"did you mean {nearest!r}?" if nearest else "remove it"
+        return UserError(f"unknown key {'.'.join(location)!r}", where=where, fix=remedy)
+    message = first["msg"].removeprefix("Value error, ")
+    value = first.get("input")
+    return UserError(f"{key} = {value!r}: {message[:1].lower()}{message[1:]}", where=where, fix=_valid_values(location))
+
+
+def _valid_values(location: list[str]) -> str:
+    models = dict(_sections())
+    info = models[location[0]].model_fields.get(location[1]) if len(location) > 1 and location[0] in models else None
+    return f"the default is {info.default!r}" if info is not None and not info.is_required() else "give a valid value"
+
+
+def _nearest(location: list[str]) -> str:
+    """The valid key most like an unknown one, looked for in its own section first, then in all."""
+    models = dict(_sections())
+    if len(location) == 1:
+        close = difflib.get_close_matches(location[0], list(models), 1, 0.5)
+        return close[0] if close else ""
+    section, key = location[0], location[1]
+    close = difflib.get_close_matches(key, list(models[section].model_fields), 1, 0.5)
+    if close:
+        return f"{section}.{close[0]}"
+    everywhere = {name: f"{s}.{name}" for s, model in models.items() for name in model.model_fields}
+    close = difflib.get_close_matches(key, list(everywhere), 1, 0.6)
+    return everywhere[close[0]] if close else ""

@@ -1,0 +1,59 @@
+"""One labelled image, whatever format it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Image = NDArray[np.uint8]
+"""H x W x 3, BGR."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a label or an image: a line in ``data check``, a count in the run's log."""
+
+    kind: str
+    """Short and countable: ``zero-area box``, ``box outside the image``, ``missing image`` ..."""
+    path: str
+    detail: str
+    severity: str = "warning"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image's path and its truths: boxes ``[N, 4]`` as x1, y1, x2, y2 in pixels of the stored image
+    after its EXIF rotation, 0-based and continuous (the image spans 0..width)."""
+
+    path: Path
+    image_id: str
+    width: int
+    height: int
+    boxes: Floats
+    labels: Ints
+    difficult: Bools
+    crowd: Bools
+    problems: tuple[Problem, ...] = field(default=())
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A split: its samples, its class names, and everything found wrong while reading it."""
+
+    name: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def objects(self) -> int:
+        return sum(len(sample.boxes) for sample in self.samples)

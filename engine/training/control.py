@@ -1,0 +1,121 @@
+"""The one object that enters the training thread: what the people at the screen ask of it.
+
+Every method may be called from any thread and returns at once. The training thread calls
+``wait_turn`` between two steps and takes the requests it finds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+Request = Literal["checkpoint", "snapshot"]
+
+
+class Control:
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._paused = False
+        self._steps_allowed = 0
+        self._until_epoch_end = False
+        self._stop = False
+        self._requests: list[Request] = []
+        self._lr_factor: float | None = None
+
+    # asked from outside
+
+    def pause(self) -> None:
+        with self._changed:
+            self._paused, self._steps_allowed, self._until_epoch_end = True, 0, False
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        with self._changed:
+            self._paused, self._until_epoch_end = False, False
+            self._changed.notify_all()
+
+    def toggle_pause(self) -> None:
+        if self.paused:
+            self.resume()
+        else:
+            self.pause()
+
+    def step(self, count: int = 1) -> None:
+        """Do ``count`` steps and pause."""
+        with self._changed:
+            self._paused = True
+            self._steps_allowed += count
+            self._changed.notify_all()
+
+    def to_epoch_end(self) -> None:
+        """Run to the end of the epoch and pause there."""
+        with self._changed:
+            self._paused, self._until_epoch_end = False, True
+            self._changed.notify_all()
+
+    def checkpoint(self) -> None:
+        self._ask("checkpoint")
+
+    def snapshot(self) -> None:
+        self._ask("snapshot")
+
+    def scale_lr(self, factor: float) -> None:
+        """Multiply the scheduled learning rate from now on (1 is the schedule itself)."""
+        with self._changed:
+            self._lr_factor = factor
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End after the step in progress, with a checkpoint."""
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused and self._steps_allowed == 0
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop
+
+    # called by the training thread
+
+    def wait_turn(self, serve: Callable[[Request], None], on_pause: Callable[[], None]) -> bool:
+        """Block while paused, serving requests; True for one more step, False to stop."""
+        announced = False
+        while True:
+            with self._changed:
+                requests, self._requests = self._requests, []
+                if not requests:
+                    if self._stop:
+                        return False
+                    if not self._paused:
+                        return True
+                    if self._steps_allowed:
+                        self._steps_allowed -= 1
+                        return True
+                    if announced:
+                        self._changed.wait()
+                        continue
+            for request in requests:
+                serve(request)
+            if not requests and not announced:
+                announced = True
+                on_pause()
+
+    def epoch_ended(self) -> None:
+        with self._changed:
+            if self._until_epoch_end:
+                self._paused, self._until_epoch_end = True, False
+
+    def take_lr_factor(self) -> float | None:
+        with self._changed:
+            factor, self._lr_factor = self._lr_factor, None
+            return factor
+
+    def _ask(self, request: Request) -> None:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
