@@ -1,0 +1,23 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def find_shared_data() -> Path | None:
+    """Real data kept beside the repository, or where YOLOTUI_SHARED_DATA says."""
+    named = os.environ.get("YOLOTUI_SHARED_DATA")
+    folders = [Path(named)] if named else [p / "shared" / "data" for p in Path(__file__).resolve().parents[2:5]]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = find_shared_data()
+    if folder is None:
+        pytest.skip("needs the real data sets in ../shared/data (or YOLOTUI_SHARED_DATA)")
+    return folder
