@@ -119,7 +119,7 @@ class Layout:
 
         A missing ``weight`` is 2 - w*h, a missing ``iou`` is 0.
         """
-        if self._targets_are_canonical:
+        if self.targets_are_canonical:
             return targets
         slots = self.to_canonical_axes(targets, head, len(self.target))
         parts = {name: slots[..., k] for k, name in enumerate(self.target)}
@@ -140,7 +140,7 @@ class Layout:
 
     def write_targets(self, canonical: Tensor, head: Head) -> Tensor:
         """Canonical ``[B, H, W, A, 8]`` -> declared, negative slots 0."""
-        if self._targets_are_canonical:
+        if self.targets_are_canonical:
             return canonical
         parts = {name: canonical[..., k] for k, name in enumerate(TARGET)}
         mask = parts["mask"] != 0
@@ -156,6 +156,17 @@ class Layout:
             parts["h"] = (parts["h"] / anchors[:, 1]).clamp(min=1e-12).log()
         columns = [parts[name].where(mask, parts[name] * 0) for name in self.target]
         return self.from_canonical_axes(_stack(columns))
+
+    def write_slots(self, values: Tensor) -> Tensor:
+        """One value a slot, ``[B, H, W, A]`` -> the declared axes without the channel."""
+        declared = self.from_canonical_axes(values.unsqueeze(-1))
+        return declared.squeeze(self._groups.index(("c",))) if ("c",) in self._groups else declared
+
+    def read_slots(self, values: Tensor, head: Head) -> Tensor:
+        """One value a slot in the declared axes without the channel -> ``[B, H, W, A]``."""
+        if ("c",) in self._groups:
+            values = values.unsqueeze(self._groups.index(("c",)))
+        return self.to_canonical_axes(values, head, 1).squeeze(-1)
 
     def fill_iou(self, targets: Tensor, head: Head, iou: Tensor) -> None:
         """Write ``iou`` ``[B, H, W, A]`` into the declared ``targets``' iou channel, where there is one."""
@@ -192,7 +203,7 @@ class Layout:
         return self._groups[0] == ("b",)
 
     @property
-    def _targets_are_canonical(self) -> bool:
+    def targets_are_canonical(self) -> bool:
         plain = self.target == TARGET and self.target_xy == "image" and self.target_wh == "image"
         return plain and self.order == CANONICAL_ORDER
 

@@ -1,0 +1,88 @@
+"""Networks by name: which grids they have, and how they are built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from ..errors import UserError
+from ..layout import CANONICAL, Head, Layout
+from . import compact, yolov2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``build(heads, config)`` gives a module from images to a list of canonical predictions."""
+
+    build: Callable[[Sequence[Head], ModelConfig], nn.Module]
+    strides: tuple[int, ...]
+    """Of its heads where the config names none."""
+    choices: tuple[int, ...]
+    """Strides that a head may have."""
+    largest_stride: int
+    """The input's sides are multiples of it."""
+
+
+NETWORKS = {
+    "yolov2": Entry(lambda heads, config: yolov2.YOLOv2(heads), yolov2.STRIDES, yolov2.STRIDES, 32),
+    "compact": Entry(
+        lambda heads, config: compact.Compact(heads, config.width), (8,), compact.CHOICES, 32
+    ),
+}
+
+
+def network_entry(config: ModelConfig) -> Entry:
+    """Raises ``UserError`` for an unknown name, proposing the nearest."""
+    if config.name not in NETWORKS:
+        close = difflib.get_close_matches(config.name, NETWORKS, 1, 0.3)
+        remedy = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(NETWORKS)}"
+        raise UserError(f"no network {config.name!r}", where="model.name", fix=remedy)
+    return NETWORKS[config.name]
+
+
+def head_strides(config: ModelConfig) -> tuple[int, ...]:
+    """The strides of the heads, finest first. Raises ``UserError`` where network and input do not fit."""
+    entry = network_entry(config)
+    strides = tuple(sorted(set(config.strides))) or entry.strides
+    wrong = [stride for stride in strides if stride not in entry.choices]
+    if wrong:
+        raise UserError(
+            f"{config.name} has no head of stride {wrong[0]}",
+            where="model.strides",
+            fix=f"choose from {', '.join(map(str, entry.choices))}",
+        )
+    for side in config.input_wh:
+        if side % entry.largest_stride:
+            below = max(entry.largest_stride, side // entry.largest_stride * entry.largest_stride)
+            raise UserError(
+                f"{side} is no multiple of {entry.largest_stride}, the largest stride of {config.name}",
+                where="model.input_size",
+                fix=f"try {below} or {below + entry.largest_stride}",
+            )
+    return strides
+
+
+class Declared(nn.Module):
+    """A network whose predictions come out in a declared layout: one tensor, or a list with several heads."""
+
+    def __init__(self, network: nn.Module, heads: Sequence[Head], layout: Layout) -> None:
+        super().__init__()
+        self.network = network
+        self._heads = tuple(heads)
+        self._layout = layout
+
+    def forward(self, images: Tensor) -> Tensor | list[Tensor]:
+        preds = [
+            self._layout.write_pred(pred.float(), head)
+            for pred, head in zip(self.network(images), self._heads, strict=True)
+        ]
+        return preds[0] if len(preds) == 1 else preds
+
+
+def build_network(config: ModelConfig, heads: Sequence[Head], layout: Layout = CANONICAL) -> Declared:
+    """A fresh network of the registry, weights from torch's current random state."""
+    return Declared(network_entry(config).build(heads, config), heads, layout)

@@ -1,0 +1,180 @@
+"""The detector's functions together: the reference, with the user's own in their places.
+
+Everything here speaks the declared layout and the user's contract; the canonical functions beside it
+(``assign``, ``decode``, ``loss``, ``detect``) do the work where the user has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..layout import CANONICAL, Head, Layout
+from .assign import Assigned, Positives, Rule, assign
+from .decode import decode_boxes
+from .detect import detect
+from .loss import LossProfile, LossResult, loss
+from .plugin import UserFunctions, accepts
+
+Pred = Tensor | list[Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch's targets in the declared layout, and what the reference loss wants beside them."""
+
+    targets: list[Tensor]
+    positives: list[Positives] | None
+    """None where the user's own ``assign`` made the targets."""
+    truths: Tensor
+    overwritten: int = 0
+    lost: int = 0
+
+    def to(self, device: object, non_blocking: bool = False) -> Encoded:
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)  # type: ignore[call-overload,no-any-return]
+
+        positives = self.positives and [each.to(device, non_blocking) for each in self.positives]
+        return Encoded(
+            [move(t) for t in self.targets], positives, move(self.truths), self.overwritten, self.lost
+        )
+
+    def pin_memory(self) -> Encoded:
+        positives = self.positives and [Positives(p.index.pin_memory()) for p in self.positives]
+        pinned = [t.pin_memory() for t in self.targets]
+        return Encoded(pinned, positives, self.truths.pin_memory(), self.overwritten, self.lost)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """``assign``, ``decode``, ``loss`` and ``detect`` for one or several heads. Can be pickled."""
+
+    heads: tuple[Head, ...]
+    layout: Layout = CANONICAL
+    profile: LossProfile = LossProfile()
+    rule: Rule = "best"
+    ratio: float = 4.0
+    user: UserFunctions = field(default_factory=UserFunctions)
+
+    def to(self, device: object) -> Detector:
+        heads = tuple(head.to(device) for head in self.heads)
+        return Detector(heads, self.layout, self.profile, self.rule, self.ratio, self.user)
+
+    def without_user(self) -> Detector:
+        """The reference alone, under the same layout and profile."""
+        return Detector(self.heads, self.layout, self.profile, self.rule, self.ratio)
+
+    def one_or_list(self, values: Sequence[Any]) -> Any:
+        """What a user's function is given: the thing itself with one head, a list with several."""
+        return values[0] if len(self.heads) == 1 else list(values)
+
+    def as_list(self, values: Any) -> list[Any]:
+        return list(values) if len(self.heads) > 1 else [values]
+
+    def encode(self, boxes: list[Tensor], labels: list[Tensor]) -> Encoded:
+        """Truths of a batch -> targets. ``boxes``: ``[N, 4]`` cx, cy, w, h in 0..1, one entry an image."""
+        user = self.user.get("assign")
+        if user is not None:
+            targets = self.as_list(user(boxes, labels, self.one_or_list(self.heads)))
+            return Encoded(targets, None, _pad(boxes))
+        made = assign(boxes, labels, self.heads, self.rule, self.ratio)
+        targets = [self.layout.write_targets(t, h) for t, h in zip(made.targets, self.heads, strict=True)]
+        return Encoded(targets, made.positives, made.truths, made.overwritten, made.lost)
+
+    def decode(self, pred: Tensor, head: Head) -> Tensor:
+        """One head's declared ``pred`` -> boxes cx, cy, w, h on the same axes, in 0..1."""
+        user = self.user.get("decode")
+        if user is not None:
+            return user(pred, head)  # type: ignore[no-any-return]
+        boxes = decode_boxes(self.layout.read_pred(pred, head), head, self.layout.decode)
+        return self.layout.from_canonical_axes(boxes)
+
+    def decode_canonical(self, pred: Tensor, head: Head) -> Tensor:
+        """As ``decode``, on canonical axes ``[B, H, W, A, 4]``."""
+        return self.layout.to_canonical_axes(self.decode(pred, head), head, 4)
+
+    def loss(self, pred: Pred, encoded: Encoded, *, seen: int = 0, maps: bool = False) -> dict[str, Any]:
+        """The terms by name, ``total`` among them, and ``maps`` where asked for and to be had.
+
+        Maps are ``{term: [one value a slot in the declared axes, a head]}``.
+        """
+        user = self.user.get("loss")
+        if user is None:
+            return self._reference_loss(pred, encoded, seen, maps)
+        heads = self.one_or_list(self.heads)
+        terms: dict[str, Any] = dict(user(pred, self.one_or_list(encoded.targets), heads))
+        if "total" not in terms:
+            terms["total"] = self.profile.with_total(terms)
+        if not maps:
+            terms.pop("maps", None)
+        elif "maps" in terms:
+            terms["maps"] = {name: self.as_list(value) for name, value in terms["maps"].items()}
+        return terms
+
+    def detect(
+        self, pred: Pred, sizes: Sequence[tuple[int, int]], *, conf: float = 0.25, iou: float = 0.45
+    ) -> list[Tensor]:
+        """One ``[M, 6]`` an image: x1, y1, x2, y2 in pixels of the original, score, class.
+
+        ``sizes``: (height, width) of the originals.
+        """
+        user = self.user.get("detect")
+        if user is not None:
+            asked = {"conf": conf, "iou": iou}
+            known = {name: value for name, value in asked.items() if accepts(user, name)}
+            return list(user(pred, self.one_or_list(self.heads), list(sizes), **known))
+        preds = self._canonical(pred)
+        boxes = [
+            self.decode_canonical(declared, head)
+            for declared, head in zip(self.as_list(pred), self.heads, strict=True)
+        ]
+        softmax = self.profile.classes == "softmax"
+        return detect(preds, boxes, self.heads, sizes, softmax=softmax, conf=conf, iou=iou)
+
+    def _canonical(self, pred: Pred) -> list[Tensor]:
+        return [self.layout.read_pred(p, h) for p, h in zip(self.as_list(pred), self.heads, strict=True)]
+
+    def _reference_loss(self, pred: Pred, encoded: Encoded, seen: int, maps: bool) -> dict[str, Any]:
+        layout, heads = self.layout, self.heads
+        targets = [layout.read_targets(t, h) for t, h in zip(encoded.targets, heads, strict=True)]
+        positives = encoded.positives or [Positives(t[..., 0].nonzero()) for t in targets]
+        result = loss(
+            self._canonical(pred),
+            Assigned(targets, positives, encoded.truths),
+            heads,
+            self.profile,
+            self._user_decode if self.user.get("decode") else layout.decode,
+            self.user.get("iou"),
+            seen=seen,
+            maps=maps,
+        )
+        self._fill_iou(encoded, positives, result)
+        terms: dict[str, Any] = dict(result.terms)
+        if maps:
+            terms["maps"] = {name: [layout.write_slots(m) for m in each] for name, each in result.maps.items()}
+        return terms
+
+    def _user_decode(self, pred: Tensor, head: Head) -> Tensor:
+        """The user's decode between canonical tensors, for the reference loss."""
+        return self.decode_canonical(self.layout.write_pred(pred, head), head)
+
+    def _fill_iou(self, encoded: Encoded, positives: list[Positives], result: LossResult) -> None:
+        """Into the declared targets; where they are canonical the loss has already written there."""
+        if self.layout.targets_are_canonical:
+            return
+        for target, head, slots, overlap in zip(
+            encoded.targets, self.heads, positives, result.iou, strict=True
+        ):
+            dense = overlap.new_zeros(
+                target.shape[0], head.grid_h, head.grid_w, head.anchor_count
+            ).index_put(tuple(slots.index.unbind(1)), overlap)
+            self.layout.fill_iou(target, head, dense)
+
+
+def _pad(boxes: Sequence[Tensor]) -> Tensor:
+    """``[B, T, 4]``, padded with boxes of no size."""
+    return torch.nn.utils.rnn.pad_sequence([b.reshape(-1, 4) for b in boxes], batch_first=True)
