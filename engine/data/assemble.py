@@ -1,0 +1,244 @@
+"""From draws to a packed batch: the part of loading that may run in a process of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config import AugmentConfig
+from ..errors import UserError
+from .augment import augmented
+from .draws import Draw, draw_rng
+from .fitted import FittedImages
+from .images import UnreadableImage, read_image
+from .letterbox import Letterbox, framed, letterbox
+from .mosaic import mosaic, tile_indices
+from .sample import Dataset, Floats, Image, Ints, Problem
+
+Encode = Callable[[list[Tensor], list[Tensor]], Any]
+Transform = Callable[[Image, Floats], tuple[Image, Floats]]
+
+
+@dataclass(eq=False)
+class Packed:
+    """A batch as it travels between processes: few tensors (each costs a file handle), the rest numpy."""
+
+    images: Tensor
+    boxes: Floats
+    labels: Ints
+    counts: NDArray[np.int64]
+    paths: list[str]
+    image_ids: list[str]
+    letterboxes: list[Letterbox]
+    indices: list[int]
+    targets: Any
+    skipped: list[Problem]
+
+    def pin_memory(self) -> Packed:
+        """Called by the DataLoader where batches go to a GPU."""
+        self.images = self.images.pin_memory()
+        self.targets = _pinned(self.targets)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """One picture on the input's canvas, boxes in input pixels."""
+
+    index: int
+    image: Image
+    boxes: Floats
+    labels: Ints
+    place: Letterbox
+
+
+class Assembler:
+    """Loads, augments and packs; picklable, without state but the cache."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        input_wh: tuple[int, int],
+        augment: AugmentConfig | None,
+        seed: int,
+        encode: Encode | None,
+        transform: Transform | None,
+        cache: Literal["auto", "ram", "none"],
+        use_difficult: bool,
+        shared: bool,
+    ) -> None:
+        self._dataset = dataset
+        self._input_wh = input_wh
+        self._augment = augment
+        self._seed = seed
+        self._encode = encode
+        self._transform = transform
+        # the user's transform wants the picture itself, at its own size
+        self._fitted = FittedImages(dataset.samples, input_wh, "none" if transform else cache, shared)
+        self._trained = [
+            ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
+            for sample in dataset.samples
+        ]
+
+    @property
+    def cached(self) -> bool:
+        return self._fitted.kept
+
+    def augmented(self, draws: list[Draw]) -> Packed:
+        return self._pack(draws, self._one_transformed if self._transform else self._one_augmented)
+
+    def plain(self, draws: list[Draw]) -> Packed:
+        return self._pack(draws, self._one_plain)
+
+    def _pack(self, draws: list[Draw], load: Callable[[Draw], _Loaded]) -> Packed:
+        loaded: list[_Loaded] = []
+        skipped: list[Problem] = []
+        for draw in draws:
+            try:
+                loaded.append(load(draw))
+            except UnreadableImage as error:
+                skipped.append(Problem("unreadable image", str(error.path), error.reason, "error"))
+        if not loaded:
+            loaded = [self._next_readable(draws[-1], load)]
+        images = np.stack([item.image for item in loaded])
+        # RGB, channels first, contiguous: one copy
+        tensor = torch.from_numpy(np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2)))
+        boxes = [self._relative(item.boxes) for item in loaded]
+        labels = [item.labels for item in loaded]
+        targets = None
+        if self._encode is not None:
+            targets = self._encode(list(map(torch.from_numpy, boxes)), list(map(torch.from_numpy, labels)))
+        samples = [self._dataset.samples[item.index] for item in loaded]
+        return Packed(
+            tensor,
+            np.concatenate(boxes),
+            np.concatenate(labels),
+            np.array([len(item) for item in boxes], np.int64),
+            [str(sample.path) for sample in samples],
+            [sample.image_id for sample in samples],
+            [item.place for item in loaded],
+            [item.index for item in loaded],
+            targets,
+            skipped,
+        )
+
+    def _next_readable(self, draw: Draw, load: Callable[[Draw], _Loaded]) -> _Loaded:
+        """An empty batch would be no step: the next image of the dataset takes its place."""
+        count = len(self._dataset)
+        for step in range(1, count):
+            try:
+                return load(Draw(draw.epoch, (draw.index + step) % count, draw.mosaic))
+            except UnreadableImage:
+                continue
+        raise UserError(
+            f"no image of split {self._dataset.name!r} can be read", fix="see `yolotui data check`"
+        )
+
+    def _truths(self, index: int) -> tuple[Floats, Ints]:
+        sample, trained = self._dataset.samples[index], self._trained[index]
+        return sample.boxes[trained], sample.labels[trained]
+
+    def _one_plain(self, draw: Draw) -> _Loaded:
+        image, boxes, labels = self._fitted_sample(draw.index)
+        place = self._fitted.place(draw.index)
+        shift = np.array([place.left, place.top] * 2, np.float32)
+        return _Loaded(draw.index, framed(image, place), boxes + shift, labels, place)
+
+    def _one_augmented(self, draw: Draw) -> _Loaded:
+        if self._augment is None:
+            return self._one_plain(draw)
+        rng = draw_rng(self._seed, draw)
+        place = self._fitted.place(draw.index)
+        # drawn whether or not it is used: the rest of the sample stays the same when mosaics end
+        made_mosaic = rng.random() < self._augment.mosaic
+        if draw.mosaic and made_mosaic:
+            tiles = [
+                self._fitted_sample(index, own=index == draw.index)
+                for index in tile_indices(rng, draw.index, len(self._dataset))
+            ]
+            image, boxes, labels = mosaic(tiles, self._input_wh, self._augment, rng)
+        else:
+            image, boxes, labels = augmented(self._fitted_sample(draw.index), place, self._augment, rng)
+        return _Loaded(draw.index, image, boxes, labels, place)
+
+    def _fitted_sample(self, index: int, own: bool = True) -> tuple[Image, Floats, Ints]:
+        """The scaled picture without borders, boxes in its own pixels. A mosaic's further tile that cannot be
+        read is replaced by the next one; only the draw's own image counts as skipped."""
+        try:
+            image = self._fitted.load(index)
+        except UnreadableImage:
+            if own:
+                raise
+            return self._fitted_sample((index + 1) % len(self._dataset), own=False)
+        place = self._fitted.place(index)
+        boxes, labels = self._truths(index)
+        factor = np.array([place.scale_x, place.scale_y] * 2, np.float32)
+        return image, boxes * factor, labels
+
+    def _one_transformed(self, draw: Draw) -> _Loaded:
+        assert self._transform is not None
+        sample = self._dataset.samples[draw.index]
+        boxes, labels = self._truths(draw.index)
+        image = read_image(sample.path)
+        seed = int(draw_rng(self._seed, draw).integers(2**32))
+        with _global_seeds(seed):
+            result = self._transform(image, boxes.copy())
+        image, boxes = _checked(result, len(labels))
+        canvas, place = letterbox(image, self._input_wh)
+        boxes = place.boxes_to_input(
+            np.clip(boxes, 0, [image.shape[1], image.shape[0]] * 2).astype(np.float32)
+        )
+        keep = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
+        return _Loaded(draw.index, canvas, boxes[keep], labels[keep], place)
+
+    def _relative(self, boxes: Floats) -> Floats:
+        """Input pixels x1, y1, x2, y2 -> cx, cy, w, h in 0..1 of the input."""
+        size = np.array(self._input_wh, np.float32)
+        low, high = boxes[:, :2] / size, boxes[:, 2:] / size
+        return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
+
+
+def _checked(result: object, boxes: int) -> tuple[Image, Floats]:
+    """The user's transform keeps its contract, or the user is told how not."""
+    if not isinstance(result, Sequence) or len(result) != 2:
+        raise UserError("returned no pair", where="transform", fix="return image, boxes")
+    image, changed = np.asarray(result[0]), np.asarray(result[1], np.float32)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        got = f"{image.dtype} {list(image.shape)}"
+        raise UserError(f"returned an image {got}", where="transform", fix="return uint8 [H, W, 3], BGR")
+    if changed.size != boxes * 4:
+        raise UserError(
+            f"returned boxes {list(changed.shape)} for {boxes} boxes",
+            where="transform",
+            fix="keep number and order; a box that leaves the picture comes back with no area",
+        )
+    return np.ascontiguousarray(image), changed.reshape(-1, 4)
+
+
+@contextmanager
+def _global_seeds(seed: int) -> Iterator[None]:
+    """A user's function draws from the global generators: seeded for it, and put back for everybody else."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_pinned(item) for item in value)
+    return value.pin_memory() if hasattr(value, "pin_memory") else value
