@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,17 +97,3 @@ def next_free(root: str | Path, stem: str) -> Path:
     names = [entry.name for entry in root.iterdir()] if root.is_dir() else []
     taken = [int(match[1]) for match in map(pattern.fullmatch, names) if match]
     return root / f"{stem}-{max(taken, default=0) + 1}"
-
-
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all: beside it, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

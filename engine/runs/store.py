@@ -1,6 +1,6 @@
 """The run's store, as the rest of the engine and the screen use it."""
 
-from .folder import RunFolder, next_free, write_whole
+from .folder import RunFolder, next_free
 from .listing import RunInfo, list_runs, newest, run_info
 from .reader import Cursor, LogEntry, RunReader, RunStatus, Series
 from .subscriber import StoreSubscriber
@@ -20,5 +20,4 @@ __all__ = [
     "newest",
     "next_free",
     "run_info",
-    "write_whole",
 ]

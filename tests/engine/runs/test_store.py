@@ -22,7 +22,6 @@ from engine.runs.store import (
     list_runs,
     newest,
     next_free,
-    write_whole,
 )
 
 from .steps import TERMS, ended, epoch_done, evaluated, started, step
@@ -287,11 +286,10 @@ def test_folders_are_made_numbered_and_recognised(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a run already"):
         RunFolder.create(tmp_path / "runs" / "demo-2")
     assert folder.weights is None
-    write_whole(folder.last, b"last")
+    folder.last.touch()
     assert folder.weights == folder.last
-    write_whole(folder.best, "best")
+    folder.best.touch()
     assert folder.weights == folder.best
-    assert {file.name for file in folder.checkpoints.iterdir()} == {"last.safetensors", "best.safetensors"}
 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
