@@ -102,7 +102,7 @@ def nms_per_class(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: flo
         return boxes.new_zeros(0, dtype=torch.long)
     kept = [
         members[nms(boxes[members], scores[members], threshold)]
-        for members in ((classes == label).nonzero().squeeze(1) for label in classes.unique())
+        for members in ((classes == label).nonzero().squeeze(1) for label in classes.unique())  # type: ignore[no-untyped-call]
     ]
     indices = torch.cat(kept)
     return indices[scores[indices].argsort(descending=True, stable=True)]

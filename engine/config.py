@@ -27,7 +27,6 @@ from .errors import UserError
 from .layout import PRED, TARGET, DecodeName, Layout
 
 
-
 def _as_path(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
@@ -59,7 +58,7 @@ class DataConfig(Section):
     use_difficult: bool = False
     """VOC: whether ``difficult`` objects are trained on. They are never counted against a detector."""
     cache: Literal["auto", "ram", "none"] = "auto"
-    """Decoded images kept in memory, resized to the input: auto does so where a quarter of free memory holds them."""
+    """Images kept decoded in memory, at the input's size; auto: where a quarter of free memory holds them."""
 
     @field_validator("classes")
     @classmethod
@@ -333,13 +332,23 @@ def _explain(error: ValidationError, path: Path, sources: dict[str, str]) -> Use
         return UserError(f"unknown key {'.'.join(location)!r}", where=where, fix=remedy)
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
-    return UserError(f"{key} = {value!r}: {message[:1].lower()}{message[1:]}", where=where, fix=_valid_values(location))
+    return UserError(
+        f"{key} = {value!r}: {message[:1].lower()}{message[1:]}", where=where, fix=_valid_values(location)
+    )
 
 
 def _valid_values(location: list[str]) -> str:
     models = dict(_sections())
-    info = models[location[0]].model_fields.get(location[1]) if len(location) > 1 and location[0] in models else None
-    return f"the default is {info.default!r}" if info is not None and not info.is_required() else "give a valid value"
+    info = (
+        models[location[0]].model_fields.get(location[1])
+        if len(location) > 1 and location[0] in models
+        else None
+    )
+    return (
+        f"the default is {info.default!r}"
+        if info is not None and not info.is_required()
+        else "give a valid value"
+    )
 
 
 def _nearest(location: list[str]) -> str:

@@ -181,7 +181,9 @@ class Layout:
         """
         expected = self._declared_shape(tensor.shape[0] if tensor.ndim else 1, head, channels)
         if self._batch_first and tuple(tensor.shape) != expected:
-            raise ValueError(f"shape {list(tensor.shape)}, expected {list(expected)} for order {self.order!r}")
+            raise ValueError(
+                f"shape {list(tensor.shape)}, expected {list(expected)} for order {self.order!r}"
+            )
         if self.order == CANONICAL_ORDER:
             return tensor
         sizes = {"y": head.grid_h, "x": head.grid_w, "a": head.anchor_count, "c": channels}

@@ -8,6 +8,7 @@ coarse features back into the finer ones. 1.46 M parameters at the default width
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,9 +44,7 @@ class Compact(nn.Module):
             nn.Sequential(ConvBlock(inside, outside, 3, 2), *(Residual(outside) for _ in range(count)))
             for inside, outside, count in zip([width, *widths], widths, blocks, strict=False)
         )
-        self.laterals = nn.ModuleList(
-            ConvBlock(coarse, fine, 1) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.laterals = nn.ModuleList(ConvBlock(coarse, fine, 1) for fine, coarse in pairwise(widths))
         self.mixes = nn.ModuleDict(
             {str(s): ConvBlock(widths[CHOICES.index(s)], widths[CHOICES.index(s)], 3) for s in self.strides}
         )
@@ -65,6 +64,4 @@ class Compact(nn.Module):
         for k in (1, 0):
             coarse = self.laterals[k](features[k + 1])
             features[k] = features[k] + F.interpolate(coarse, size=features[k].shape[-2:], mode="nearest")
-        return [
-            self.heads[str(s)](self.mixes[str(s)](features[CHOICES.index(s)])) for s in self.strides
-        ]
+        return [self.heads[str(s)](self.mixes[str(s)](features[CHOICES.index(s)])) for s in self.strides]

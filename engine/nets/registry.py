@@ -22,16 +22,12 @@ class Entry:
     strides: tuple[int, ...]
     """Of its heads where the config names none."""
     choices: tuple[int, ...]
-    """Strides that a head may have."""
-    largest_stride: int
-    """The input's sides are multiples of it."""
+    """Strides that a head may have. The input's sides are multiples of the largest one chosen."""
 
 
 NETWORKS = {
-    "yolov2": Entry(lambda heads, config: yolov2.YOLOv2(heads), yolov2.STRIDES, yolov2.STRIDES, 32),
-    "compact": Entry(
-        lambda heads, config: compact.Compact(heads, config.width), (8,), compact.CHOICES, 32
-    ),
+    "yolov2": Entry(lambda heads, config: yolov2.YOLOv2(heads), yolov2.STRIDES, yolov2.STRIDES),
+    "compact": Entry(lambda heads, config: compact.Compact(heads, config.width), (8,), compact.CHOICES),
 }
 
 
@@ -55,13 +51,14 @@ def head_strides(config: ModelConfig) -> tuple[int, ...]:
             where="model.strides",
             fix=f"choose from {', '.join(map(str, entry.choices))}",
         )
+    largest = strides[-1]
     for side in config.input_wh:
-        if side % entry.largest_stride:
-            below = max(entry.largest_stride, side // entry.largest_stride * entry.largest_stride)
+        if side % largest:
+            below = max(largest, side // largest * largest)
             raise UserError(
-                f"{side} is no multiple of {entry.largest_stride}, the largest stride of {config.name}",
+                f"{side} is no multiple of {largest}, the stride of {config.name}'s coarsest head",
                 where="model.input_size",
-                fix=f"try {below} or {below + entry.largest_stride}",
+                fix=f"try {below} or {below + largest}",
             )
     return strides
 

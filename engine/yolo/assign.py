@@ -102,9 +102,7 @@ def assign(
         positives.append(Positives(index))
         overwritten += lost_claims
         first += head.anchor_count
-    return Assigned(
-        targets, positives, _padded(truths, owner, batch), overwritten, int((~has_slot).sum())
-    )
+    return Assigned(targets, positives, _padded(truths, owner, batch), overwritten, int((~has_slot).sum()))
 
 
 def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule, ratio: float) -> _Claims:
@@ -144,7 +142,7 @@ def _fill(
     truth, y, x, anchor = truth[order], y[order], x[order], anchor[order]
     shape = (batch, head.grid_h, head.grid_w, head.anchor_count)
     slot = ((owner[truth] * shape[1] + y) * shape[2] + x) * shape[3] + anchor
-    _, group = slot.unique(return_inverse=True)
+    _, group = slot.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     place = torch.arange(len(slot), device=slot.device)
     winner = torch.zeros(int(group.max()) + 1 if len(group) else 0, dtype=torch.long, device=slot.device)
     winner = winner.scatter_reduce(0, group, place, "amax", include_self=False)

@@ -37,9 +37,7 @@ def detect(
     corners = to_xyxy(torch.cat([each.flatten(1, 3) for each in boxes], dim=1).float())
     classes = slots[..., 5:].softmax(-1) if softmax else slots[..., 5:].sigmoid()
     scores = slots[..., :1].sigmoid() * classes
-    return [
-        _detect_image(corners[k], scores[k], heads[0], size, conf, iou) for k, size in enumerate(sizes)
-    ]
+    return [_detect_image(corners[k], scores[k], heads[0], size, conf, iou) for k, size in enumerate(sizes)]
 
 
 def _detect_image(
@@ -51,9 +49,7 @@ def _detect_image(
     score = scores.flatten()[kept]
     pixels = undo_letterbox(boxes[slot], head, size)
     survivors = nms_per_class(pixels, score, label, threshold)[:MOST]
-    return torch.cat(
-        (pixels[survivors], score[survivors, None], label[survivors, None].to(pixels)), dim=1
-    )
+    return torch.cat((pixels[survivors], score[survivors, None], label[survivors, None].to(pixels)), dim=1)
 
 
 def undo_letterbox(boxes: Tensor, head: Head, size: tuple[int, int]) -> Tensor:

@@ -55,7 +55,7 @@ class Detector:
 
     heads: tuple[Head, ...]
     layout: Layout = CANONICAL
-    profile: LossProfile = LossProfile()
+    profile: LossProfile = field(default_factory=LossProfile)
     rule: Rule = "best"
     ratio: float = 4.0
     user: UserFunctions = field(default_factory=UserFunctions)
@@ -155,7 +155,9 @@ class Detector:
         self._fill_iou(encoded, positives, result)
         terms: dict[str, Any] = dict(result.terms)
         if maps:
-            terms["maps"] = {name: [layout.write_slots(m) for m in each] for name, each in result.maps.items()}
+            terms["maps"] = {
+                name: [layout.write_slots(m) for m in each] for name, each in result.maps.items()
+            }
         return terms
 
     def _user_decode(self, pred: Tensor, head: Head) -> Tensor:
@@ -169,9 +171,9 @@ class Detector:
         for target, head, slots, overlap in zip(
             encoded.targets, self.heads, positives, result.iou, strict=True
         ):
-            dense = overlap.new_zeros(
-                target.shape[0], head.grid_h, head.grid_w, head.anchor_count
-            ).index_put(tuple(slots.index.unbind(1)), overlap)
+            dense = overlap.new_zeros(target.shape[0], head.grid_h, head.grid_w, head.anchor_count).index_put(
+                tuple(slots.index.unbind(1)), overlap
+            )
             self.layout.fill_iou(target, head, dense)
 
 

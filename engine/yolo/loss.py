@@ -16,14 +16,17 @@ from torch import Tensor
 
 from ..boxes import iou as corner_iou
 from ..boxes import to_xyxy
-from ..layout import DecodeName, Head
+from ..layout import TARGET, DecodeName, Head
 from .assign import Assigned
 from .decode import BOX, decode_boxes, decode_raw, grid_cells
 
+IOU = TARGET.index("iou")
 TERMS = ("lcls", "lbox", "lobj", "liou")
 PRIOR_SCALE = 0.01
 """Darknet's weight of the pull towards the priors."""
 
+Index = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Image, row, column and anchor of the positives, ``[P]`` each."""
 Decode = Callable[[Tensor, Head], Tensor]
 Iou = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,7 +67,7 @@ class LossResult:
 class _HeadTerms:
     """One head's sums before the reduction, and what its maps are made of."""
 
-    index: tuple[Tensor, ...]
+    index: Index
     shape: torch.Size
     cls: Tensor
     box: Tensor
@@ -114,7 +117,7 @@ def loss(
     }
     terms["total"] = profile.with_total(terms)
     for part, target in zip(parts, assigned.targets, strict=True):
-        target[(*part.index, 7)] = part.iou.to(target)
+        target[..., IOU][part.index] = part.iou.to(target)
     return LossResult(terms, _maps(parts, profile, matched, dense) if maps else {}, [p.iou for p in parts])
 
 
@@ -148,7 +151,9 @@ def _head_terms(
         cls=_class_loss(own[:, 5:], truth[:, 1].long(), profile),
         box=_box_loss(boxes, truth, overlap, torch.stack((x, y), 1), anchors[a], head, profile),
         one_minus_iou=1 - overlap,
-        conf=_confidence_loss(pred[..., 0], (b, y, x, a), overlap.detach(), dense_boxes, truths, iou, profile),
+        conf=_confidence_loss(
+            pred[..., 0], (b, y, x, a), overlap.detach(), dense_boxes, truths, iou, profile
+        ),
         pull=_prior_pull(pred, (b, y, x, a), head, profile, decode) if seen < profile.prior_pull else None,
         iou=overlap.detach(),
     )
@@ -181,7 +186,7 @@ def _box_loss(
     (what the network puts out: sigma(tx), sigma(ty), tw, th), weighted by 2 - w*h."""
     if profile.box == "iou":
         return 1 - overlap
-    if profile.box not in ("mse", "smooth-l1"):
+    if profile.box == "giou" or profile.box == "diou" or profile.box == "ciou":
         return 1 - corner_iou(to_xyxy(boxes), to_xyxy(truth[:, 2:6]), profile.box)
     got, wanted = (_offsets(each, cells, anchors, head) for each in (boxes, truth[:, 2:6]))
     if profile.box == "mse":
@@ -208,7 +213,7 @@ def _offsets(boxes: Tensor, cells: Tensor, anchors: Tensor, head: Head) -> Tenso
 
 def _confidence_loss(
     logits: Tensor,
-    index: tuple[Tensor, ...],
+    index: Index,
     overlap: Tensor,
     boxes: Tensor | None,
     truths: Tensor,
@@ -239,9 +244,9 @@ def _best_overlap(boxes: Tensor, truths: Tensor, iou: Iou | None) -> Tensor:
 
 
 def _prior_pull(
-    pred: Tensor, index: tuple[Tensor, ...], head: Head, profile: LossProfile, decode: Decode | DecodeName
+    pred: Tensor, index: Index, head: Head, profile: LossProfile, decode: Decode | DecodeName
 ) -> Tensor:
-    """``[B, H, W, A]``: half the squared distance of every box but the positives from its prior, times 0.01."""
+    """``[B, H, W, A]``: 0.01 / 2 times the squared distance of every box but the positives from its prior."""
     boxes = decode(pred, head) if not isinstance(decode, str) else decode_boxes(pred, head, decode)
     cells = grid_cells(head, pred).expand(head.grid_h, head.grid_w, head.anchor_count, 2)
     anchors = head.anchors.to(pred).expand(head.grid_h, head.grid_w, -1, -1)

@@ -1,0 +1,70 @@
+"""Device and precision, chosen once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in what precision a network runs."""
+
+    device: torch.device
+    autocast: torch.dtype | None
+    """None: full precision."""
+
+    @property
+    def scaled(self) -> bool:
+        """fp16 needs its loss scaled; bf16 does not."""
+        return self.autocast is torch.float16
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last
+
+    def autocasting(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None
+        )
+
+    def memory_used(self) -> int:
+        """Bytes: the peak held on the device, or the process's resident set."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_reserved(self.device))
+        return int(psutil.Process().memory_info().rss)
+
+    @property
+    def name(self) -> str:
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        return f"CPU, {torch.get_num_threads()} threads"
+
+
+def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
+    """Raises ``UserError`` where the device is not there or cannot do the precision."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"no device {device!r}", where="train.device", fix="auto, cpu or cuda:0") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise UserError(
+            f"device {device!r} is not supported", where="train.device", fix="auto, cpu or cuda:0"
+        )
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device is available", where="train.device", fix="set it to auto or cpu")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no {device}", where="train.device", fix="see nvidia-smi")
+    if precision == "auto":
+        on_gpu = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+        precision = on_gpu if chosen.type == "cuda" else "fp32"
+    if precision == "fp16" and chosen.type == "cpu":
+        raise UserError("fp16 needs a GPU", where="train.precision", fix="set it to auto, fp32 or bf16")
+    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return Compute(chosen, dtypes[precision])

@@ -1,0 +1,184 @@
+"""A trained network in use: weights to detections, and detections to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .blueprint import Blueprint
+from .config import Config
+from .data.batches import BatchLoader
+from .data.letterbox import letterbox
+from .data.opening import open_split
+from .data.sample import Dataset, Image
+from .device import Compute, choose_compute
+from .errors import UserError
+from .evaluate import Detections, Scores, evaluate
+from .nets.weights import load_exactly, read_description
+from .runs.folder import RunFolder
+from .runs.store import newest
+from .yolo.detector import Detector
+from .yolo.plugin import UserFunctions, load_functions
+
+DETECT_CONF, DETECT_IOU = 0.25, 0.45
+EVALUATE_CONF, EVALUATE_IOU = 0.005, 0.6
+"""Scores are taken over all confidences: a low threshold, so that the curve has its tail."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with its detector's functions on a device."""
+
+    model: nn.Module
+    detector: Detector
+    blueprint: Blueprint
+    compute: Compute
+    source: str
+    """Where the weights came from, for a line on the screen."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.blueprint.classes
+
+    def detect(
+        self, images: Sequence[Image], conf: float = DETECT_CONF, iou: float = DETECT_IOU
+    ) -> list[NDArray[np.float32]]:
+        """BGR images of any size -> an ``[M, 6]`` each: x1, y1, x2, y2 in pixels, score, class."""
+        boxed = [letterbox(image, self.blueprint.input_wh)[0] for image in images]
+        stacked = np.stack([image[..., ::-1].transpose(2, 0, 1) for image in boxed])
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        found = self.detect_inputs(torch.from_numpy(np.ascontiguousarray(stacked)), sizes, conf, iou)
+        return [each.cpu().numpy().astype(np.float32) for each in found]
+
+    @torch.no_grad()
+    def detect_inputs(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
+    ) -> list[Tensor]:
+        """uint8 RGB inputs ``[B, 3, H, W]``, already letterboxed, and the originals' (height, width)."""
+        compute = self.compute
+        inputs = images.to(compute.device).contiguous(memory_format=compute.memory_format)
+        with compute.autocasting():
+            pred = self.model(inputs.float().div_(255))
+        return self.detector.detect(pred, sizes, conf=conf, iou=iou)
+
+
+def load_predictor(weights: str | None, code: Path | None = None, device: str = "auto") -> Predictor:
+    """From a run, a weights file, or (None) the newest run below ``runs/``, else the bundled demo weights.
+
+    Raises ``UserError`` where there are none, or they do not fit.
+    """
+    path = find_weights(weights)
+    blueprint = Blueprint.from_json(read_description(path), path)
+    user = load_functions(code or "")
+    compute = choose_compute(device)
+    model = blueprint.network(user)
+    load_exactly(model, path)
+    return make_predictor(model, blueprint, user, compute, str(path))
+
+
+def make_predictor(
+    model: nn.Module, blueprint: Blueprint, user: UserFunctions, compute: Compute, source: str = ""
+) -> Predictor:
+    model = model.to(compute.device, memory_format=compute.memory_format).eval()  # type: ignore[call-overload]
+    return Predictor(model, blueprint.detector(user).to(compute.device), blueprint, compute, source)
+
+
+def find_weights(weights: str | None) -> Path:
+    """The weights file that a RUN or FILE means; see ``load_predictor``."""
+    if weights is None:
+        run = newest("runs")
+        if run is not None and run.weights is not None:
+            return run.weights
+        return demo_weights()
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        run = RunFolder.open(path)
+        if run.weights is None:
+            raise UserError("has no weights yet", where=path, fix="wait for its first checkpoint")
+        return run.weights
+    return path
+
+
+def demo_weights() -> Path:
+    """The weights that come with the program, trained by configs/demo.toml."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "assets", here.parent / "assets"):
+        if (folder / "demo.safetensors").is_file():
+            return folder / "demo.safetensors"
+    raise UserError("there is no run below runs/ and no demo weights", fix="train one, or give --weights")
+
+
+def predict_dataset(
+    predictor: Predictor,
+    dataset: Dataset,
+    batch_size: int,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> list[Detections]:
+    """A split at the thresholds of scoring: one ``Detections`` an image that could be read."""
+    loader = BatchLoader(dataset, predictor.blueprint.input_wh, batch_size, workers=workers)
+    done = 0
+    found: list[Detections] = []
+    for batch in loader.ordered_batches():
+        samples = [dataset.samples[index] for index in batch.indices]
+        sizes = [(sample.height, sample.width) for sample in samples]
+        rows = predictor.detect_inputs(batch.images, sizes, EVALUATE_CONF, EVALUATE_IOU)
+        found += list(_as_detections([sample.image_id for sample in samples], rows))
+        done += len(samples) + len(batch.skipped)
+        if progress is not None:
+            progress(done, len(dataset))
+    loader.close()
+    return found
+
+
+def score_dataset(
+    predictor: Predictor,
+    dataset: Dataset,
+    batch_size: int,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> Scores:
+    """AP of a network on a split."""
+    detections = predict_dataset(predictor, dataset, batch_size, progress, workers)
+    return evaluate(dataset.samples, detections, dataset.classes)
+
+
+def evaluate_config(
+    config: Config,
+    weights: str | None,
+    split: str = "",
+    code: Path | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """AP of weights on a config's split (its ``val`` where none is named). Raises ``UserError``."""
+    split = split or config.data.val
+    if not split:
+        raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")
+    predictor = load_predictor(weights, code or (Path(config.code.file) if config.code.file else None))
+    dataset = open_split(config.data, split)
+    if tuple(dataset.classes) != predictor.classes:
+        raise UserError(
+            f"knows the classes {_names(predictor.classes)}, the data set has {_names(dataset.classes)}",
+            where=predictor.source,
+            fix="use the weights' own config, or set data.classes",
+        )
+    return score_dataset(predictor, dataset, config.train.batch_size, progress)
+
+
+def _names(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:4])
+    return f"{shown} ... ({len(classes)})" if len(classes) > 4 else shown
+
+
+def _as_detections(image_ids: Sequence[str], rows: Sequence[Tensor]) -> Iterator[Detections]:
+    for image_id, found in zip(image_ids, rows, strict=True):
+        values = found.float().cpu().numpy()
+        yield Detections(image_id, values[:, :4], values[:, 4], values[:, 5].astype(np.int64))

@@ -1,0 +1,52 @@
+"""How long to train: a number of steps, fixed before the first."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torch
+from torch import nn
+
+from ..config import TrainConfig
+from ..data.batches import BatchLoader
+from ..device import Compute
+from ..yolo.detector import Detector
+from .step import Stepper
+
+WARM_STEPS = 3
+"""Not counted: the first passes allocate."""
+MEASURE_SHARE, MEASURE_MOST = 0.04, 20.0
+"""Of the time wished for, and in seconds, spent on measuring."""
+RESERVE = 0.03
+"""Share of the time kept back for checkpoints and a machine that slows down."""
+
+
+def steps_for_minutes(
+    model: nn.Module,
+    detector: Detector,
+    loader: BatchLoader,
+    config: TrainConfig,
+    compute: Compute,
+    mosaic_off: float,
+) -> tuple[int, float]:
+    """Steps that fit into ``config.minutes`` and the measured seconds of one, loading included.
+
+    Measured on a copy: the run itself is left untouched. The measuring is part of the minutes.
+    """
+    started = time.monotonic()
+    limit = min(MEASURE_MOST, MEASURE_SHARE * config.minutes * 60)
+    stepper = Stepper(copy.deepcopy(model), detector, config, compute)
+    marks: list[float] = []
+    for batch in loader.train_batches(0, 1_000_000, mosaic_off):
+        stepper.step(batch, config.lr / 100, 0)
+        if compute.device.type == "cuda":
+            torch.cuda.synchronize(compute.device)
+        marks.append(time.monotonic())
+        if len(marks) > WARM_STEPS + 1 and marks[-1] - started >= limit:
+            break
+    loader.close()
+    counted = marks[WARM_STEPS:] if len(marks) > WARM_STEPS + 1 else marks
+    seconds = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
+    left = config.minutes * 60 * (1 - RESERVE) - (time.monotonic() - started)
+    return max(1, int(left / seconds)), seconds

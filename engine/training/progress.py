@@ -1,0 +1,129 @@
+"""From step records on the device to events: read in bunches, so that no step waits for its losses."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..runs.events import EpochDone, StepDone, Summary
+
+MOST_UNREAD = 20
+"""Steps whose losses may stay unread: a non-finite value is seen at most this much later."""
+READ_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class PendingStep:
+    """A step done, its losses still on the device (``record``: the terms in order, the gradient's norm)."""
+
+    step: int
+    epoch: int
+    iteration: int
+    lr: float
+    record: Tensor
+    images: int
+    objects: int
+    data_seconds: float
+    seconds: float
+
+
+@dataclass
+class EpochTotals:
+    """What one epoch's steps add up to: values of the terms, a row a step."""
+
+    terms: Sequence[str]
+    per_object: bool
+    rows: list[list[float]] = field(default_factory=list)
+    images: int = 0
+    objects: int = 0
+    seconds: float = 0.0
+    lr: float = 0.0
+
+    def add(self, done: StepDone) -> None:
+        # terms are sums over a batch divided by its images: per object they compare across batches
+        factor = done.images / max(1, done.objects) if self.per_object else 1.0
+        self.rows.append([done.terms[name] * factor for name in self.terms])
+        self.images += done.images
+        self.objects += done.objects
+        self.seconds += done.seconds
+        self.lr = done.lr
+
+    def event(self, epoch: int, step: int) -> EpochDone:
+        table = np.array(self.rows, dtype=np.float64).reshape(-1, len(self.terms))
+        summaries = {name: summarize(table[:, k]) for k, name in enumerate(self.terms)}
+        return EpochDone(epoch, step, summaries, self.images, self.objects, self.seconds, self.lr)
+
+    def state(self) -> dict[str, object]:
+        return {
+            "rows": torch.tensor(self.rows, dtype=torch.float64),
+            "images": self.images,
+            "objects": self.objects,
+            "seconds": self.seconds,
+            "lr": self.lr,
+        }
+
+    def load_state(self, state: dict[str, object]) -> None:
+        rows = state["rows"]
+        assert isinstance(rows, Tensor)
+        self.rows = rows.tolist()
+        self.images, self.objects = int(str(state["images"])), int(str(state["objects"]))
+        self.seconds, self.lr = float(str(state["seconds"])), float(str(state["lr"]))
+
+
+def summarize(values: np.ndarray) -> Summary:
+    """Mean, spread, trend (last quarter's mean minus the first's) and last value of one epoch."""
+    if not len(values):
+        return Summary(math.nan, math.nan, math.nan, math.nan)
+    quarter = max(1, len(values) // 4)
+    trend = float(values[-quarter:].mean() - values[:quarter].mean())
+    return Summary(float(values.mean()), float(values.std()), trend, float(values[-1]))
+
+
+class StepReader:
+    """Holds what is unread and reads it when it is time to, or when somebody must know."""
+
+    def __init__(self, terms: Sequence[str], device: torch.device) -> None:
+        self._terms = tuple(terms)
+        self._immediate = device.type == "cpu"  # nothing to wait for there
+        self._pending: list[PendingStep] = []
+        self._read_at = time.monotonic()
+
+    def add(self, pending: PendingStep) -> None:
+        self._pending.append(pending)
+
+    def due(self) -> bool:
+        if self._immediate:
+            return bool(self._pending)
+        full = len(self._pending) >= MOST_UNREAD
+        return full or (bool(self._pending) and time.monotonic() - self._read_at >= READ_SECONDS)
+
+    def read(self, memory: int) -> list[StepDone]:
+        """Every unread step as an event: the one place where the host waits for the device."""
+        if not self._pending:
+            return []
+        table = torch.stack([pending.record for pending in self._pending]).tolist()
+        done = [
+            StepDone(
+                step=pending.step,
+                epoch=pending.epoch,
+                iteration=pending.iteration,
+                lr=pending.lr,
+                terms=dict(zip(self._terms, row, strict=False)),
+                grad_norm=row[-1],
+                images=pending.images,
+                objects=pending.objects,
+                data_seconds=pending.data_seconds,
+                seconds=pending.seconds,
+                memory=memory,
+            )
+            for pending, row in zip(self._pending, table, strict=True)
+        ]
+        self._pending.clear()
+        self._read_at = time.monotonic()
+        return done

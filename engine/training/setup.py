@@ -1,0 +1,130 @@
+"""What a run is made of, put together before its first step: everything a user can get wrong shows here."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..blueprint import Blueprint, declared_anchors
+from ..config import Config
+from ..data.anchors import best_possible_recall, fit_anchors
+from ..data.batches import BatchLoader
+from ..data.fitted import fitted_sizes
+from ..data.opening import open_split
+from ..data.sample import Dataset
+from ..device import Compute, choose_compute
+from ..nets.registry import head_strides
+from ..nets.weights import load_what_fits
+from ..predictor import find_weights
+from ..yolo.plugin import UserFunctions, load_functions
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Data, network and functions of a run."""
+
+    train: Dataset
+    val: Dataset | None
+    blueprint: Blueprint
+    user: UserFunctions
+    compute: Compute
+    model: nn.Module
+    loader: BatchLoader
+    notes: list[str]
+    """Lines for the run's log: what was dropped, how well the anchors fit."""
+
+
+def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
+    """Read the data, choose anchors, build the network. Raises ``UserError``.
+
+    ``kept``: the blueprint (as JSON) of the run that goes on, whose anchors are not fitted anew.
+    """
+    notes: list[str] = []
+    user = load_functions(config.code.file)
+    compute = choose_compute(config.train.device, config.train.precision)
+    head_strides(config.model)  # a network and an input that do not fit are said before any data is read
+    train = open_split(config.data, config.data.train)
+    val = open_split(config.data, config.data.val) if config.data.val else None
+    for dataset in (train, val):
+        if dataset is not None:
+            notes += describe(dataset)
+    blueprint = _blueprint(config, train, kept, notes)
+    torch.manual_seed(config.train.seed)
+    model = blueprint.network(user)
+    if config.model.weights and kept is None:
+        copied, missing = load_what_fits(model, find_weights(config.model.weights))
+        notes.append(f"started from {config.model.weights}: {copied} tensors copied, {len(missing)} fresh")
+    loader = BatchLoader(
+        train,
+        blueprint.input_wh,
+        config.train.batch_size,
+        augment=config.augment,
+        seed=config.train.seed,
+        encode=blueprint.detector(user).encode,
+        workers=worker_count(config.train.workers, compute),
+        transform=user.get("transform"),
+        cache=config.data.cache,
+        use_difficult=config.data.use_difficult,
+        pin_memory=compute.device.type == "cuda",
+    )
+    if loader.note:
+        notes.append(loader.note)
+    return Parts(train, val, blueprint, user, compute, model, loader, notes)
+
+
+def worker_count(wanted: int, compute: Compute) -> int:
+    """-1: none on the CPU, whose cores the training uses; up to 8 beside a GPU."""
+    if wanted >= 0:
+        return wanted
+    return 0 if compute.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """A split in a line, and a line for each kind of problem with its count and first case."""
+    lines = [
+        f"{dataset.name}: {len(dataset)} images, {dataset.objects} objects, {len(dataset.classes)} classes"
+    ]
+    counts = Counter(problem.kind for problem in dataset.problems)
+    for kind, count in counts.most_common():
+        first = next(problem for problem in dataset.problems if problem.kind == kind)
+        lines.append(f"{dataset.name}: {count} x {kind}, first in {Path(first.path).name}: {first.detail}")
+    return lines
+
+
+def _blueprint(config: Config, train: Dataset, kept: dict[str, Any] | None, notes: list[str]) -> Blueprint:
+    if kept is not None:
+        return Blueprint.from_json(kept, Path(config.data.root))
+    strides = head_strides(config.model)
+    table = declared_anchors(config.model)
+    if table is None:
+        count = config.model.anchor_count
+        pixels = fit_anchors(train, config.model.input_wh, count * len(strides), config.train.seed)
+        # smallest anchors to the finest grid; a few digits, so that the config shows what is used
+        table = tuple(
+            tuple((round(float(w) / stride, 4), round(float(h) / stride, 4)) for w, h in group)
+            for stride, group in zip(
+                strides, (pixels[k * count : (k + 1) * count] for k in range(len(strides))), strict=True
+            )
+        )
+    blueprint = Blueprint.of(config, train.classes, table)
+    _report_anchors(blueprint, train, strides, notes)
+    return blueprint
+
+
+def _report_anchors(blueprint: Blueprint, train: Dataset, strides: tuple[int, ...], notes: list[str]) -> None:
+    pixels = [
+        (w * stride, h * stride)
+        for stride, anchors in zip(strides, blueprint.anchors, strict=True)
+        for w, h in anchors
+    ]
+    recall, mean = best_possible_recall(fitted_sizes(train, blueprint.input_wh), pixels)
+    shown = ", ".join(f"{w:.0f}x{h:.0f}" for w, h in pixels)
+    notes.append(
+        f"anchors {shown} px: best possible recall {recall:.3f} at IoU 0.5, mean best IoU {mean:.3f}"
+    )

@@ -1,0 +1,168 @@
+"""One optimizer step. Reads top to bottom; nothing in it asks the device to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..data.batches import Batch
+from ..device import Compute
+from ..yolo.detector import Detector
+from ..yolo.loss import TERMS
+from .ema import Ema
+from .nonfinite import FiniteFlag, RunningStatistics
+from .optimizer import build_optimizer, set_rate
+
+Pred = Tensor | list[Tensor]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The head tensors of one step, still on the device; a head's tensors in the declared layout."""
+
+    batch: Batch
+    preds: list[Tensor]
+    decoded: list[Tensor]
+    grads: list[Tensor]
+    maps: dict[str, list[Tensor]]
+    terms: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """``record``, on the device: the terms in ``term_names``' order, the gradient's norm before clipping."""
+
+    record: Tensor
+    captured: Captured | None
+
+
+class Stepper:
+    """The network, its optimizer and its average: all that a step changes."""
+
+    def __init__(self, model: nn.Module, detector: Detector, config: TrainConfig, compute: Compute) -> None:
+        self.compute = compute
+        self.config = config
+        self.detector = detector.to(compute.device)
+        self.model = model.to(compute.device, memory_format=compute.memory_format).train()  # type: ignore[call-overload]
+        self.statistics = RunningStatistics(self.model)
+        self.optimizer = build_optimizer(self.model, config, compute.device)
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
+        self.ema = Ema(self.model, config.ema) if config.ema else None
+        self.finite = FiniteFlag(compute.device)
+        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.term_names: tuple[str, ...] = (*TERMS, "total")
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network to validate, keep and use."""
+        return self.ema.model if self.ema is not None else self.model
+
+    def step(self, batch: Batch, rate: float, seen: int, capture: bool = False) -> StepResult:
+        """One update; withheld where a term or a gradient is not finite."""
+        batch = batch.to(self.compute.device, non_blocking=True)
+        self.statistics.keep()
+        terms, pred = self._backward(batch, seen, capture)
+        if self.compute.scaled:
+            self.scaler.unscale_(self.optimizer)
+        norm = self._clip()
+        record = self.record(terms, norm)
+        # the scaler meets fp16's overflows of gradients by itself: there only the terms count
+        self.finite.observe(*(record[:-1] if self.compute.scaled else record))
+        set_rate(self.optimizer, rate)
+        self._apply()
+        self.statistics.restore_unless(self.finite.value)
+        return StepResult(record, self._captured(batch, pred, terms) if capture else None)
+
+    def look(self, batch: Batch, seen: int) -> Captured:
+        """A step's tensors without the step: nothing that training depends on is changed."""
+        batch = batch.to(self.compute.device)
+        self.statistics.keep()
+        terms, pred = self._backward(batch, seen, capture=True)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.statistics.restore_unless(torch.zeros_like(self.finite.value))
+        return self._captured(batch, pred, terms)
+
+    def _backward(self, batch: Batch, seen: int, capture: bool) -> tuple[dict[str, Any], Pred]:
+        with self.compute.autocasting():
+            pred = as_float(self.model(self.images(batch)))
+        if capture:
+            for each in self.detector.as_list(pred):
+                each.retain_grad()
+        terms = self.detector.loss(pred, batch.targets, seen=seen, maps=capture)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(terms["total"]).backward()
+        return terms, pred
+
+    @torch.no_grad()
+    def _captured(self, batch: Batch, pred: Pred, terms: dict[str, Any]) -> Captured:
+        preds = self.detector.as_list(pred)
+        scale = self.scaler.get_scale() if self.compute.scaled else 1.0
+        return Captured(
+            batch=batch,
+            preds=[each.detach() for each in preds],
+            decoded=[
+                self.detector.decode(each.detach(), head)
+                for each, head in zip(preds, self.detector.heads, strict=True)
+            ],
+            grads=[each.grad / scale if scale != 1 else each.grad for each in preds if each.grad is not None],
+            maps=terms.get("maps", {}),
+            terms={name: terms[name].detach() for name in self.term_names},
+        )
+
+    def images(self, batch: Batch) -> Tensor:
+        """uint8 to float 0..1, in the network's memory format."""
+        images = batch.images.contiguous(memory_format=self.compute.memory_format)
+        return images.float().div_(255)
+
+    def record(self, terms: dict[str, Any], norm: Tensor) -> Tensor:
+        values = [torch.as_tensor(terms[name], device=norm.device).detach() for name in self.term_names]
+        return torch.stack([value.float().reshape(()) for value in [*values, norm]])
+
+    def _clip(self) -> Tensor:
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.clip, norm, foreach=True)
+        return norm
+
+    def _apply(self) -> None:
+        if self.compute.scaled:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        elif self.compute.device.type == "cuda":
+            # a fused optimizer looks at this flag on the device and leaves everything as it is
+            self.optimizer.found_inf = (~self.finite.value).float()  # type: ignore[attr-defined]
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not bool(self.finite.value):
+            return
+        else:
+            self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update(self.model)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema and {"model": self.ema.model.state_dict(), "updates": self.ema.updates},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.compute.scaled:
+            self.scaler.load_state_dict(state["scaler"])
+        if self.ema is not None and state["ema"]:
+            self.ema.model.load_state_dict(state["ema"]["model"])
+            self.ema.updates = state["ema"]["updates"]
+
+
+def as_float(pred: Pred) -> Pred:
+    """Losses are taken in float32, whatever the network ran in."""
+    return [each.float() for each in pred] if isinstance(pred, (list, tuple)) else pred.float()
