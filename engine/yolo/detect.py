@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..boxes import nms_per_class, to_xyxy
 from ..layout import Head
+from ..letterbox import Letterbox
 
 CANDIDATES = 1000
 """Strongest (slot, class) pairs an image that enter NMS."""
@@ -55,9 +56,7 @@ def _detect_image(
 def undo_letterbox(boxes: Tensor, head: Head, size: tuple[int, int]) -> Tensor:
     """Corner boxes ``[N, 4]`` in 0..1 of the input -> pixels of an original of ``size`` (height, width)."""
     height, width = size
-    scale = min(head.input_w / width, head.input_h / height)
-    left = (head.input_w - round(width * scale)) // 2
-    top = (head.input_h - round(height * scale)) // 2
-    x = ((boxes[:, 0::2] * head.input_w - left) / scale).clamp(0, width)
-    y = ((boxes[:, 1::2] * head.input_h - top) / scale).clamp(0, height)
+    place = Letterbox.fit((width, height), (head.input_w, head.input_h))
+    x = ((boxes[:, 0::2] * head.input_w - place.left) / place.scale_x).clamp(0, width)
+    y = ((boxes[:, 1::2] * head.input_h - place.top) / place.scale_y).clamp(0, height)
     return torch.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), dim=1)
