@@ -80,12 +80,12 @@ class Disagreement:
         )
 
 
-def differing(value: Tensor, reference: Tensor, tolerance: Tolerance = Tolerance()) -> Tensor:  # noqa: B008  frozen
+def differing(value: Tensor, reference: Tensor, tolerance: Tolerance = Tolerance()) -> Tensor:
     """Elementwise bool. Two NaN agree, so do two infinities of one sign; a NaN and a number do not."""
     return ~torch.isclose(value, reference, rtol=tolerance.relative, atol=tolerance.absolute, equal_nan=True)
 
 
-def find_disagreements(frame: Frame, tolerance: Tolerance = Tolerance()) -> list[Disagreement]:  # noqa: B008
+def find_disagreements(frame: Frame, tolerance: Tolerance = Tolerance()) -> list[Disagreement]:
     """What can be compared, first cause first: ``pred``, ``targets``, ``decoded``.
 
     Empty without a reference. A tensor that agrees is listed too, with a count of 0.
@@ -121,7 +121,7 @@ def find_disagreements(frame: Frame, tolerance: Tolerance = Tolerance()) -> list
     return found
 
 
-def mismatch_mask(frame: Frame, head: int, tolerance: Tolerance = Tolerance()) -> Tensor | None:  # noqa: B008
+def mismatch_mask(frame: Frame, head: int, tolerance: Tolerance = Tolerance()) -> Tensor | None:
     """``[B, H, W, A]`` bool: slots where anything compared differs; None without a reference."""
     key = (f"mismatch {tolerance}", head)
     if key not in frame.maps:

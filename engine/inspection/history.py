@@ -39,7 +39,7 @@ class Event:
 
 
 class Timeline:
-    """The captured steps in order, from the ring in memory and the folder on disk, each opened when asked for.
+    """The captured steps in order, from the ring in memory and the folder on disk, each opened when asked.
 
     ``make_frame`` puts a snapshot beside its reference. The last ``kept`` frames stay open.
     """

@@ -58,7 +58,7 @@ def loss_shares(
 def _split(term: str, whole: float, names: Sequence[str], errors: Sequence[float] | None) -> dict[str, Share]:
     total = math.fsum(errors) if errors and all(map(math.isfinite, errors)) else 0.0
     if errors is None or not math.isfinite(whole) or (total == 0 and whole != 0):
-        return {name: (term, whole, True) for name in names}
+        return dict.fromkeys(names, (term, whole, True))
     parts = [whole * error / total if total else 0.0 for error in errors]
     return {name: (term, part, False) for name, part in zip(names, parts, strict=True)}
 

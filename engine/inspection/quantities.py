@@ -168,8 +168,11 @@ def _is_masked(name: str) -> bool:
 def _target_quantity(channel: str, frame: Frame) -> Quantity:
     """As it stands in the tensor: box channels in the declared form."""
     scale, text = _TARGET_TEXT[channel]
-    form = {"x": frame.layout.target_xy, "y": frame.layout.target_xy}.get(channel, "image")
-    form = frame.layout.target_wh if channel in ("w", "h") else form
+    form: str = "image"
+    if channel in ("x", "y"):
+        form = frame.layout.target_xy
+    elif channel in ("w", "h"):
+        form = frame.layout.target_wh
     if form != "image":
         scale, text = (
             "diverging" if form == "log-anchor" else "sequential",
