@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 import traceback
@@ -14,12 +13,14 @@ from typing import Any
 from ..config import Config, dump_config, load_config
 from ..data.batches import Batch
 from ..errors import UserError
+from ..files import write_atomically
 from ..predictor import make_predictor, score_dataset
 from ..runs import events as ev
 from ..runs.environment import environment
-from ..runs.folder import RunFolder, next_free, write_whole
+from ..runs.folder import RunFolder, next_free
 from ..runs.snapshots import save, snapshot_path
 from ..runs.store import RunWriter, StoreSubscriber, newest
+from ..yolo.plugin import UserFunctions, line_at_fault
 from .capture import as_snapshot
 from .checkpoint import load_state, random_state, restore_random_state, save_model, save_state
 from .control import Control, Request
@@ -67,7 +68,8 @@ class Training:
         self.parts = put_together(self.config, self._state and self._state["blueprint"])
         if not resume:
             self.folder = RunFolder.create(run_dir)
-            write_whole(self.folder.config, dump_config(self.config))
+            text = dump_config(self.config)
+            write_atomically(self.folder.config, lambda temporary: temporary.write_text(text))
         self._store = self._open_store()
 
     def run(self) -> ev.RunEnded:
@@ -76,7 +78,8 @@ class Training:
             ended = _Loop(self).run()
         except Exception as error:  # whatever it is, it must reach the screen and the log
             self._log_traceback()
-            ended = ev.RunEnded("failed", _in_one_line(error), *self._reached(), exit_code=_exit_code(error))
+            message = _in_one_line(error, self.parts.user)
+            ended = ev.RunEnded("failed", message, *self._reached(), exit_code=_exit_code(error))
         self.feed.emit(ended)
         self.parts.loader.close()
         self._store.close()
@@ -103,7 +106,6 @@ class Training:
         return step, step // max(1, self.parts.loader.steps_per_epoch)
 
     def _log_traceback(self) -> None:
-        logging.getLogger("yolotui").error("%s", traceback.format_exc())
         with self.folder.log.open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
 
@@ -303,7 +305,7 @@ class _Loop:
                 self.parts.val.name,
                 scores.map50,
                 scores.map50_95,
-                {name: values["ap50"] for name, values in scores.per_class.items()},
+                {name: values.ap50 for name, values in scores.per_class.items()},
                 scores.images,
                 scores.objects,
                 time.perf_counter() - started,
@@ -436,9 +438,12 @@ def _check_same(kept: Config, given: Config) -> None:
                 )
 
 
-def _in_one_line(error: Exception) -> str:
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+def _in_one_line(error: Exception, user: UserFunctions) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    line = line_at_fault(user.path, error)
+    return f"{Path(user.path).name}:{line}: {text}" if line else text
 
 
 def _exit_code(error: Exception) -> int:

@@ -72,7 +72,7 @@ def load_functions(path: str | Path) -> UserFunctions:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise UserError(
-            f"cannot be imported: {type(error).__name__}: {error}", where=_line_at_fault(file, error)
+            f"cannot be imported: {type(error).__name__}: {error}", where=_place_of(file, error)
         ) from error
     finally:
         sys.path.remove(str(file.parent))
@@ -88,12 +88,16 @@ def accepts(function: Function, keyword: str) -> bool:
     return any(p.name == keyword or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def _line_at_fault(file: Path, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f"{file}:{error.lineno}"
+def line_at_fault(path: str | Path, error: BaseException) -> int:
+    """The deepest line of ``path`` that an error passed through; 0 where it passed through none."""
     line, trace = 0, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(file):
+        if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
+    return line
+
+
+def _place_of(file: Path, error: BaseException) -> str:
+    line = (error.lineno or 0) if isinstance(error, SyntaxError) else line_at_fault(file, error)
     return f"{file}:{line}" if line else str(file)
