@@ -223,12 +223,10 @@ class _Loop:
         epoch = -(-self.step // self.steps_per_epoch)
         self.emit(self.totals.event(epoch, self.step))
         self.totals = self._new_totals()
-        if self.overwritten:
+        if self.overwritten and epoch == 1:  # about the same in every epoch: once is enough
             self.training.log(
-                f"epoch {epoch}: {self.overwritten} claims on a slot went to another truth, "
-                f"{self.lost} truths had no slot"
+                f"slots wanted by two truths in epoch 1: {self.overwritten}; truths left without a slot: {self.lost}"
             )
-            self.overwritten = self.lost = 0
         last = self.step == self.total_steps
         every = self.config.train.eval_every
         if self.parts.val is not None and (last or (every and epoch % every == 0)):

@@ -190,7 +190,7 @@ def test_no_object_at_all() -> None:
         terms = loss([pred], assigned, [HEAD], profile).terms
         terms["total"].backward()
         assert all(torch.isfinite(value) for value in terms.values())
-        assert float(terms["lcls"]) == float(terms["lbox"]) == float(terms["liou"]) == 0
+        assert terms["lcls"].item() == terms["lbox"].item() == terms["liou"].item() == 0
         assert pred.grad is not None
         assert torch.isfinite(pred.grad).all()
 
