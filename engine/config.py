@@ -38,7 +38,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class DataConfig(Section):
@@ -222,6 +222,20 @@ class LossConfig(Section):
         return value
 
 
+class CaptureConfig(Section):
+    """Whole head tensors of steps, for the inspector: a ring in memory, snapshots on disk."""
+
+    ring_mb: Positive = 256
+    """Memory for the ring, in MiB: the oldest steps give way."""
+    ring_steps: Annotated[int, Field(ge=1)] = 64
+    every: Annotated[int, Field(ge=0)] = 0
+    """Steps between two that enter the ring; 0: none, until the inspector is open."""
+    snapshot_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between two snapshots on disk; 0: none on a schedule."""
+    spike: NotNegative = 8
+    """A term this many times its recent median is kept as a snapshot, once an epoch; 0: never."""
+
+
 class CodeConfig(Section):
     file: PathString = ""
     """A Python file whose functions replace the reference's."""
@@ -234,6 +248,7 @@ class Config(Section):
     augment: AugmentConfig = AugmentConfig()
     layout: LayoutConfig = LayoutConfig()
     loss: LossConfig = LossConfig()
+    capture: CaptureConfig = CaptureConfig()
     code: CodeConfig = CodeConfig()
 
 
@@ -325,30 +340,27 @@ def _explain(error: ValidationError, path: Path, sources: dict[str, str]) -> Use
     first = complaints[0]
     location = [str(part) for part in first["loc"]]
     key = ".".join(location[:2])
-    where = sources.get(key, f"{path}")
+    named = (source for name, source in sources.items() if name == key or name.startswith(f"{key}."))
+    where = next(named, str(path))
     if first["type"] == "extra_forbidden":
         nearest = _nearest(location)
         remedy = f"did you mean {nearest!r}?" if nearest else "remove it"
         return UserError(f"unknown key {'.'.join(location)!r}", where=where, fix=remedy)
-    message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
-    return UserError(
-        f"{key} = {value!r}: {message[:1].lower()}{message[1:]}", where=where, fix=_valid_values(location)
-    )
+    if first["type"] == "model_type":
+        return UserError(
+            f"{key} = {value!r}: is not a section", where=where, fix=f"write [{key}] above its keys"
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    if len(location) == 1:  # a complaint about keys of a section together, which it names itself
+        return UserError(f"[{key}] {message}", where=where, fix="see the keys of that section in configs/")
+    return UserError(f"{key} = {value!r}: {message}", where=where, fix=_default(location))
 
 
-def _valid_values(location: list[str]) -> str:
-    models = dict(_sections())
-    info = (
-        models[location[0]].model_fields.get(location[1])
-        if len(location) > 1 and location[0] in models
-        else None
-    )
-    return (
-        f"the default is {info.default!r}"
-        if info is not None and not info.is_required()
-        else "give a valid value"
-    )
+def _default(location: list[str]) -> str:
+    info = dict(_sections())[location[0]].model_fields[location[1]]
+    return f"the default is {info.default!r}"
 
 
 def _nearest(location: list[str]) -> str:

@@ -1,14 +1,92 @@
-"""A step's tensors as a snapshot."""
+"""Which steps' tensors are kept, and where: the ring in memory, snapshots on disk."""
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from ..blueprint import Blueprint
+from ..config import CaptureConfig
+from ..runs import events as ev
 from ..runs.environment import environment
-from ..runs.snapshots import CodePlace, Snapshot, make_snapshot
+from ..runs.snapshots import CodePlace, Snapshot, SnapshotRing, make_snapshot, save, snapshot_path
 from ..yolo.plugin import NAMES, UserFunctions
 from .step import Captured
+
+RECENT = 50
+"""Steps whose median says what a term usually is."""
+
+
+class Captures:
+    """Asked before a step whether it is to be captured, and given what was captured."""
+
+    def __init__(
+        self,
+        config: CaptureConfig,
+        blueprint: Blueprint,
+        user: UserFunctions,
+        folder: Path,
+        emit: Callable[[ev.Event], None],
+    ) -> None:
+        self.ring = SnapshotRing(int(config.ring_mb * 2**20), config.ring_steps)
+        self._config = config
+        self._blueprint = blueprint
+        self._user = user
+        self._folder = folder
+        self._emit = emit
+        self._wanted = False
+        self._recent: dict[str, deque[float]] = {}
+        self._spike_epoch = 0
+
+    def ask(self) -> None:
+        """The next step becomes a snapshot."""
+        self._wanted = True
+
+    def wants(self, step: int, watched: bool) -> bool:
+        """Whether this step (1-based) is to be captured. ``watched``: the inspector is open."""
+        every = 1 if watched else self._config.every
+        return bool(self._wanted or (every and step % every == 0) or self._scheduled(step))
+
+    def take(self, captured: Captured, step: int, epoch: int) -> None:
+        """Into the ring, and onto the disk where somebody asked or the schedule says so."""
+        reason = "asked for" if self._wanted else "scheduled" if self._scheduled(step) else ""
+        self._wanted = False
+        snapshot = as_snapshot(captured, self._blueprint, self._user, step, epoch, reason)
+        self.ring.add(snapshot)
+        if reason:
+            self.write(snapshot)
+
+    def keep(self, captured: Captured, step: int, epoch: int, reason: str) -> Path:
+        """Onto the disk, now."""
+        return self.write(as_snapshot(captured, self._blueprint, self._user, step, epoch, reason))
+
+    def write(self, snapshot: Snapshot) -> Path:
+        path = snapshot_path(self._folder, snapshot.step)
+        save(snapshot, path)
+        self._emit(ev.SnapshotTaken(snapshot.step, str(path), snapshot.reason))
+        return path
+
+    def spike(self, done: ev.StepDone) -> str:
+        """What leapt at this step, or an empty string. At most once an epoch."""
+        leapt = ""
+        for name, value in done.terms.items():
+            recent = self._recent.setdefault(name, deque(maxlen=RECENT))
+            if len(recent) == RECENT and self._config.spike and not leapt:
+                usual = statistics.median(recent)
+                if usual > 0 and value > self._config.spike * usual:
+                    leapt = f"{name} leapt to {value:.3g}, usually {usual:.3g}"
+            if math.isfinite(value):
+                recent.append(value)
+        if not leapt or done.epoch == self._spike_epoch:
+            return ""
+        self._spike_epoch = done.epoch
+        return leapt
+
+    def _scheduled(self, step: int) -> bool:
+        return bool(self._config.snapshot_every and step % self._config.snapshot_every == 0)
 
 
 def as_snapshot(
@@ -21,14 +99,13 @@ def as_snapshot(
 ) -> Snapshot:
     """On the CPU, with everything that is known about the step."""
     detector = blueprint.detector()
-    encoded = captured.batch.targets
     return make_snapshot(
         step=step,
         epoch=epoch,
         layout=detector.layout,
         heads=detector.heads,
         pred=captured.preds,
-        targets=encoded.targets,
+        targets=captured.targets,
         decoded=captured.decoded,
         grad=captured.grads or None,
         maps=captured.maps,

@@ -22,6 +22,7 @@ class Control:
         self._stop = False
         self._requests: list[Request] = []
         self._lr_factor: float | None = None
+        self._capture = False
 
     # asked from outside
 
@@ -60,6 +61,10 @@ class Control:
     def snapshot(self) -> None:
         self._ask("snapshot")
 
+    def capture(self, on: bool) -> None:
+        """Keep every step's tensors in the ring while the inspector looks on."""
+        self._capture = on
+
     def scale_lr(self, factor: float) -> None:
         """Multiply the scheduled learning rate from now on (1 is the schedule itself)."""
         with self._changed:
@@ -79,6 +84,10 @@ class Control:
     @property
     def stopping(self) -> bool:
         return self._stop
+
+    @property
+    def capturing(self) -> bool:
+        return self._capture
 
     # called by the training thread
 

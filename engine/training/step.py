@@ -25,6 +25,9 @@ class Captured:
     """The head tensors of one step, still on the device; a head's tensors in the declared layout."""
 
     batch: Batch
+    """As it was loaded: its images need not come back from the device."""
+    targets: list[Tensor]
+    """With the iou channel filled in."""
     preds: list[Tensor]
     decoded: list[Tensor]
     grads: list[Tensor]
@@ -63,9 +66,9 @@ class Stepper:
 
     def step(self, batch: Batch, rate: float, seen: int, capture: bool = False) -> StepResult:
         """One update; withheld where a term or a gradient is not finite."""
-        batch = batch.to(self.compute.device, non_blocking=True)
+        moved = batch.to(self.compute.device, non_blocking=True)
         self.statistics.keep()
-        terms, pred = self._backward(batch, seen, capture)
+        terms, pred = self._backward(moved, seen, capture)
         if self.compute.scaled:
             self.scaler.unscale_(self.optimizer)
         norm = self._clip()
@@ -75,16 +78,16 @@ class Stepper:
         set_rate(self.optimizer, rate)
         self._apply()
         self.statistics.restore_unless(self.finite.value)
-        return StepResult(record, self._captured(batch, pred, terms) if capture else None)
+        return StepResult(record, self._captured(batch, moved, pred, terms) if capture else None)
 
     def look(self, batch: Batch, seen: int) -> Captured:
         """A step's tensors without the step: nothing that training depends on is changed."""
-        batch = batch.to(self.compute.device)
+        moved = batch.to(self.compute.device)
         self.statistics.keep()
-        terms, pred = self._backward(batch, seen, capture=True)
+        terms, pred = self._backward(moved, seen, capture=True)
         self.optimizer.zero_grad(set_to_none=True)
         self.statistics.restore_unless(torch.zeros_like(self.finite.value))
-        return self._captured(batch, pred, terms)
+        return self._captured(batch, moved, pred, terms)
 
     def _backward(self, batch: Batch, seen: int, capture: bool) -> tuple[dict[str, Any], Pred]:
         with self.compute.autocasting():
@@ -98,11 +101,12 @@ class Stepper:
         return terms, pred
 
     @torch.no_grad()
-    def _captured(self, batch: Batch, pred: Pred, terms: dict[str, Any]) -> Captured:
+    def _captured(self, batch: Batch, moved: Batch, pred: Pred, terms: dict[str, Any]) -> Captured:
         preds = self.detector.as_list(pred)
         scale = self.scaler.get_scale() if self.compute.scaled else 1.0
         return Captured(
             batch=batch,
+            targets=[each.clone() for each in moved.targets.targets],
             preds=[each.detach() for each in preds],
             decoded=[
                 self.detector.decode(each.detach(), head)

@@ -1,0 +1,348 @@
+"""The training thread's work, from the first step to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..data.batches import Batch
+from ..predictor import make_predictor, score_dataset
+from ..runs import events as ev
+from ..runs.folder import RunFolder
+from .capture import Captures
+from .checkpoint import random_state, restore_random_state, save_model, save_state
+from .control import Control, Request
+from .planning import steps_for_minutes
+from .progress import MOST_UNREAD, EpochTotals, PendingStep, StepReader
+from .schedule import learning_rate
+from .setup import Parts
+from .step import Captured, Stepper
+
+
+class Loop:
+    """``state``: what a checkpoint kept, or None for a new run."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        folder: RunFolder,
+        control: Control,
+        emit: Callable[[ev.Event], None],
+        captures: Captures,
+        state: dict[str, Any] | None,
+    ) -> None:
+        self.config = config
+        self.parts = parts
+        self.folder = folder
+        self.control = control
+        self.emit = emit
+        self.captures = captures
+        self.step = 0
+        self.seen = 0
+        self.steps_per_epoch = parts.loader.steps_per_epoch
+        self.total_steps = config.train.epochs * self.steps_per_epoch
+        self._state = state
+        self._stepper = Stepper(
+            parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute
+        )
+        self._rate_factor = 1.0
+        self._best = -math.inf
+        self._overwritten = self._lost = 0
+        self._unread: deque[tuple[int, int, Batch]] = deque(maxlen=MOST_UNREAD + 1)
+        """Step, images seen before it, and batch of every step whose losses are unread."""
+        self._captured: list[tuple[int, Captured]] = []
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step done, 1-based; 0 before the first."""
+        return -(-self.step // self.steps_per_epoch)
+
+    # the whole
+
+    def run(self) -> ev.RunEnded:
+        self.emit(ev.StateChanged("preparing"))
+        for note in self.parts.notes:
+            self._log(note)
+        self._find_terms()
+        if self._state is None and self.config.train.minutes:
+            self._measure()
+        self._reader = StepReader(self._stepper.term_names, self.parts.compute.device)
+        self._totals = self._new_totals()
+        if self._state is not None:
+            self._load(self._state)
+        self._announce()
+        batches = self.parts.loader.train_batches(self.step, self.total_steps, self.config.augment.mosaic_off)
+        self.emit(ev.StateChanged("training"))
+        while self.step < self.total_steps:
+            if not self.control.wait_turn(self._serve, self._on_pause):
+                return self._stopped()
+            self._one_step(batches)
+            epoch_done = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+            if self._reader.due() or epoch_done:
+                failed = self._read()
+                if failed is not None:
+                    return failed
+            if epoch_done:
+                self._end_epoch()
+        return self._finished()
+
+    def _one_step(self, batches: Iterator[Batch]) -> None:
+        started = time.perf_counter()
+        batch = next(batches)
+        loaded = time.perf_counter()
+        rate = self._rate()
+        capture = self.captures.wants(self.step + 1, self.control.capturing)
+        result = self._stepper.step(batch, rate, self.seen, capture)
+        self._unread.append((self.step + 1, self.seen, batch))
+        self.step += 1
+        self.seen += len(batch)
+        if result.captured is not None:
+            self._captured.append((self.step, result.captured))
+        self._report_batch(batch)
+        self._reader.add(
+            PendingStep(
+                step=self.step,
+                epoch=self.epoch,
+                iteration=(self.step - 1) % self.steps_per_epoch + 1,
+                lr=rate,
+                record=result.record,
+                images=len(batch),
+                objects=batch.objects,
+                data_seconds=loaded - started,
+                seconds=time.perf_counter() - started,
+            )
+        )
+
+    def _rate(self) -> float:
+        factor = self.control.take_lr_factor()
+        if factor is not None:
+            self._rate_factor = factor
+            self._log(f"learning rate x {factor:g} from step {self.step + 1}")
+        scheduled = learning_rate(self.step, self.total_steps, self.steps_per_epoch, self.config.train)
+        return scheduled * self._rate_factor
+
+    def _read(self) -> ev.RunEnded | None:
+        """Read the losses of the steps since last time; a run that met a non-finite value ends here."""
+        for done in self._reader.read(self.parts.compute.memory_used()):
+            if not _finite(done, self.parts.compute.scaled):
+                return self._not_finite(done)
+            self._totals.add(done)
+            self.emit(done)
+            leapt = self.captures.spike(done)
+            if leapt:
+                self._keep_spike(done, leapt)
+        for step, captured in self._captured:
+            self.captures.take(captured, step, -(-step // self.steps_per_epoch))
+        self._captured.clear()
+        self._unread.clear()
+        return None
+
+    # ends
+
+    def _end_epoch(self) -> None:
+        self.emit(self._totals.event(self.epoch, self.step))
+        self._totals = self._new_totals()
+        if self._overwritten and self.epoch == 1:  # about the same in every epoch: once is enough
+            self._log(
+                f"slots wanted by two truths in epoch 1: {self._overwritten}; "
+                f"truths left without a slot: {self._lost}"
+            )
+        last = self.step == self.total_steps
+        every = self.config.train.eval_every
+        if self.parts.val is not None and (last or (every and self.epoch % every == 0)):
+            self._validate()
+        self._checkpoint(finished=last)
+        if not last:
+            self.control.epoch_ended()
+            self.emit(ev.StateChanged("training"))
+
+    def _finished(self) -> ev.RunEnded:
+        best = f", best mAP50-95 {self._best:.3f}" if self._best > -math.inf else ""
+        message = f"trained {self.step} steps{best}; weights in {self.folder.checkpoints}"
+        return ev.RunEnded("finished", message, self.step, self.epoch, 0)
+
+    def _stopped(self) -> ev.RunEnded:
+        failed = self._read()
+        if failed is not None:
+            return failed
+        self.emit(ev.StateChanged("stopping"))
+        self._checkpoint()
+        message = f"stopped after step {self.step} of {self.total_steps}; go on with --resume"
+        return ev.RunEnded("stopped", message, self.step, self.epoch, 0)
+
+    def _not_finite(self, done: ev.StepDone) -> ev.RunEnded:
+        """The bad step was never applied: keep its tensors, go back to the step before it, and end."""
+        what = next(
+            (f"{name} is {value}" for name, value in done.terms.items() if not math.isfinite(value)),
+            f"the gradient's norm is {done.grad_norm}",
+        )
+        seen, batch = self._batch_of(done.step)
+        self.step, self.seen = done.step - 1, seen
+        captured = self._stepper.look(batch, seen)
+        path = self.captures.keep(captured, done.step, done.epoch, f"non-finite: {what}")
+        self._checkpoint()
+        self._log(f"step {done.step}: {what}; images {', '.join(batch.paths)}", "error")
+        files = ", ".join(Path(image).name for image in batch.paths)
+        message = (
+            f"{what} at step {done.step} (epoch {done.epoch}, iteration {done.iteration}); images {files}; "
+            f"the step was not applied; its tensors are in {path}"
+        )
+        return ev.RunEnded("failed", message, self.step, self.epoch, 1)
+
+    # between two steps
+
+    def _serve(self, request: Request) -> None:
+        if request == "checkpoint":
+            self._read()
+            self._checkpoint()
+            self.emit(ev.StateChanged("paused" if self.control.paused else "training"))
+        else:
+            self.captures.ask()
+            self._log(f"step {self.step + 1} becomes a snapshot")
+
+    def _on_pause(self) -> None:
+        self._read()
+        self.emit(ev.StateChanged("paused"))
+
+    def _validate(self) -> None:
+        assert self.parts.val is not None
+        self.emit(ev.StateChanged("evaluating"))
+        started = time.perf_counter()
+        model = self._stepper.averaged
+        was_training = model.training
+        predictor = make_predictor(model.eval(), self.parts.blueprint, self.parts.user, self.parts.compute)
+        scores = score_dataset(predictor, self.parts.val, self.config.train.batch_size)
+        model.train(was_training)
+        best = scores.map50_95 > self._best
+        if best:
+            self._best = scores.map50_95
+            save_model(self.folder.best, model, self.parts.blueprint.to_json())
+            self.emit(ev.CheckpointSaved(self.step, self.epoch, str(self.folder.best), True))
+        self.emit(
+            ev.EvaluationDone(
+                epoch=self.epoch,
+                step=self.step,
+                split=self.parts.val.name,
+                map50=scores.map50,
+                map50_95=scores.map50_95,
+                per_class={name: values.ap50 for name, values in scores.per_class.items()},
+                images=scores.images,
+                objects=scores.objects,
+                seconds=time.perf_counter() - started,
+                best=best,
+            )
+        )
+
+    def _checkpoint(self, finished: bool = False) -> None:
+        self.emit(ev.StateChanged("saving"))
+        blueprint = self.parts.blueprint.to_json()
+        save_model(self.folder.last, self._stepper.averaged, blueprint)
+        state = {
+            **self._stepper.state(),
+            "step": self.step,
+            "seen": self.seen,
+            "total_steps": self.total_steps,
+            "rate_factor": self._rate_factor,
+            "best": self._best,
+            "totals": self._totals.state(),
+            "random": random_state(),
+            "blueprint": blueprint,
+            "finished": finished,
+        }
+        save_state(self.folder.last_state, state)
+        self.emit(ev.CheckpointSaved(self.step, self.epoch, str(self.folder.last), False))
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._stepper.load_state(state)
+        self.step, self.seen = state["step"], state["seen"]
+        self.total_steps, self._rate_factor = state["total_steps"], state["rate_factor"]
+        self._best = state["best"]
+        self._totals.load_state(state["totals"])
+        restore_random_state(state["random"])
+        self._log(f"resumed after step {self.step}")
+
+    def _keep_spike(self, done: ev.StepDone, leapt: str) -> None:
+        """From the ring where the step is in it; else that batch once more, a moment later."""
+        self._log(f"step {done.step}: {leapt}", "warning")
+        held = self.captures.ring.get(done.step)
+        if held is not None:
+            self.captures.write(held)
+            return
+        seen, batch = self._batch_of(done.step)
+        captured = self._stepper.look(batch, seen)
+        reason = f"{leapt}; its batch again, after step {self.step}"
+        self.captures.keep(captured, done.step, done.epoch, reason)
+
+    def _batch_of(self, step: int) -> tuple[int, Batch]:
+        return next((seen, batch) for number, seen, batch in self._unread if number == step)
+
+    def _report_batch(self, batch: Batch) -> None:
+        for problem in batch.skipped:
+            self._log(f"skipped {problem.path}: {problem.detail}", "warning")
+        self._overwritten += batch.targets.overwritten
+        self._lost += batch.targets.lost
+
+    # before the first step
+
+    def _find_terms(self) -> None:
+        """The user's loss names its own terms: ask it once, without learning from it."""
+        if self.parts.user.get("loss") is None:
+            return
+        stepper = self._stepper
+        batch = next(self.parts.loader.train_batches(0, 1)).to(self.parts.compute.device)
+        stepper.model.eval()
+        terms = stepper.detector.loss(stepper.model(stepper.images(batch)), batch.targets)
+        stepper.model.train()
+        stepper.term_names = (*(name for name in terms if name not in ("total", "maps")), "total")
+
+    def _measure(self) -> None:
+        self.emit(ev.StateChanged("preparing", "measuring the speed"))
+        self.total_steps, seconds = steps_for_minutes(
+            self.parts.model,
+            self._stepper.detector,
+            self.parts.loader,
+            self.config.train,
+            self.parts.compute,
+            self.config.augment.mosaic_off,
+        )
+        self._log(
+            f"{self.config.train.minutes:g} minutes at {seconds * 1e3:.0f} ms a step: "
+            f"{self.total_steps} steps, {self.total_steps / self.steps_per_epoch:.1f} epochs"
+        )
+
+    def _announce(self) -> None:
+        self.emit(
+            ev.RunStarted(
+                run=str(self.folder.path),
+                name=self.folder.name,
+                terms=self._stepper.term_names,
+                per_object=self._totals.per_object,
+                epochs=-(-self.total_steps // self.steps_per_epoch),
+                steps_per_epoch=self.steps_per_epoch,
+                total_steps=self.total_steps,
+                batch_size=self.config.train.batch_size,
+                images=len(self.parts.train),
+                classes=self.parts.blueprint.classes,
+                device=self.parts.compute.name,
+                network=self.config.model.name,
+                parameters=sum(p.numel() for p in self._stepper.model.parameters()),
+                first_step=self.step,
+            )
+        )
+
+    def _new_totals(self) -> EpochTotals:
+        return EpochTotals(self._stepper.term_names, self.config.loss.reduction == "batch")
+
+    def _log(self, text: str, level: Any = "info") -> None:
+        self.emit(ev.LogLine(level, text))
+
+
+def _finite(done: ev.StepDone, scaled: bool) -> bool:
+    terms = all(math.isfinite(value) for value in done.terms.values())
+    return terms and (scaled or math.isfinite(done.grad_norm))
