@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..layout import TARGET
 from .frames import BOX_NAMES, Frame, built_in_decode
-from .slots import Slot
+from .slots import Slot, unravel
 
 ASSIGN_CHANNELS = ("mask", "class", "x", "y", "w", "h")
 """What ``assign`` alone decides: the weight follows from the box, the iou is filled in by the loss."""
@@ -173,7 +173,7 @@ def _worst(pairs: Sequence[tuple[Tensor, Tensor]], wrong: Sequence[Tensor]) -> S
         size = (own - theirs).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
         size = size.masked_fill(~mask, -1).amax(-1)
         at = int(size.argmax())
-        slot = Slot(head, *(int(i) for i in torch.unravel_index(torch.tensor(at), size.shape)))
+        slot = Slot(head, *unravel(torch.tensor([at]), size.shape)[0].tolist())
         if best is None or float(size.flatten()[at]) > best[0]:
             best = (float(size.flatten()[at]), slot)
     return best[1] if best else None

@@ -97,9 +97,11 @@ class Result:
 
     @cached_property
     def statistics(self) -> Statistics:
-        numbers = self.value.tensor.double()
-        finite = numbers[numbers.isfinite()]
-        nan, count = int(numbers.isnan().sum()), numbers.numel()
+        tensor = self.value.tensor
+        count = tensor.numel()
+        mask = tensor.isfinite()
+        finite = (tensor if bool(mask.all()) else tensor[mask]).double()
+        nan = int(tensor.isnan().sum()) if finite.numel() < count else 0
         if not finite.numel():
             none = float("nan")
             return Statistics(count, nan, count - nan, none, none, none, none)

@@ -143,6 +143,8 @@ class Frame(Tensors):
         self.reference = None if reference is None else Tensors(reference, reference_decode)
         self.maps: dict[tuple[str, int], Tensor] = {}
         """Derived quantities, kept by ``quantities.quantity_map``."""
+        self.ranges: dict[tuple[str, int], tuple[float, float] | None] = {}
+        """Their ranges, kept by ``quantities.scale_of``."""
         if reference is not None:
             self._check_fit(reference)
 

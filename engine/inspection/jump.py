@@ -15,7 +15,7 @@ from .diff import mismatch_mask
 from .frames import Frame
 from .language.errors import ExpressionError
 from .quantities import quantity_map
-from .slots import Slot
+from .slots import Slot, unravel
 
 Kind = Literal["positive", "mismatch", "nonfinite"]
 Extreme = Literal["largest", "smallest", "worst loss", "worst gradient"]
@@ -75,7 +75,7 @@ def rank(frame: Frame, extreme: Extreme, quantity: str = "", *, limit: int = 100
         flat = (-values if extreme == "smallest" else values).reshape(-1)
         keep = (~flat.isnan()).nonzero().squeeze(1)
         best = keep[flat[keep].argsort(descending=True, stable=True)[:limit]]
-        at = torch.stack(torch.unravel_index(best, values.shape), dim=1)
+        at = unravel(best, values.shape)
         scored.append((flat[best], torch.cat((torch.full((len(at), 1), head), at), dim=1)))
     if not scored:
         return []
@@ -206,13 +206,21 @@ def kind_mask(frame: Frame, kind: Kind, head: int) -> Tensor | None:
     key = ("nonfinite", head)
     if key not in frame.maps:
         tensors = [frame.pred(head), frame.declared_targets(head), frame.decoded(head), frame.grad(head)]
-        wrong = [~tensor.isfinite().all(-1) for tensor in tensors if tensor is not None]
+        wrong = [_any_nonfinite(tensor) for tensor in tensors if tensor is not None]
         maps = [frame.loss_map(term, head) for term in frame.snapshot.map_terms]
         wrong += [~values.isfinite() for values in maps if values is not None]
         if not wrong:
             return None
         frame.maps[key] = torch.stack(wrong).any(0)
     return frame.maps[key]
+
+
+def _any_nonfinite(tensor: Tensor) -> Tensor:
+    """``[B, H, W, A, C] -> [B, H, W, A]``. A sum that is finite has finite parts; the others are looked at
+    one by one, for finite parts may add up to infinity."""
+    wrong = ~tensor.sum(-1).isfinite()
+    wrong[wrong.clone()] = ~tensor[wrong].isfinite().all(-1)
+    return wrong
 
 
 def _scores(frame: Frame, extreme: Extreme, quantity: str, head: int) -> Tensor | None:

@@ -19,7 +19,7 @@ Scale = Literal["unit", "diverging", "sequential"]
 
 Floats = NDArray[np.float32]
 Anchor = int | Literal["max"]
-MAX_SAMPLES = 65_536
+MAX_SAMPLES = 16_384
 """Values taken of a map when its scale is estimated."""
 
 
@@ -133,24 +133,19 @@ def scale_of(name: str, frames: Iterable[Frame], heads: Sequence[int] | None = N
     ``unit`` is 0..1. The others span the 99.5th percentile of each frame's magnitudes, so that a single
     wild slot does not grey out the rest; diverging scales are symmetric. NaN and infinity do not count.
     """
-    lows, highs = [], []
+    ranges: list[tuple[float, float]] = []
     scale: Scale | None = None
     for frame in frames:
         try:
             scale = find_quantity(frame, name).scale if scale is None else scale
+            if scale == "unit":
+                return 0.0, 1.0
+            for head in range(len(frame.heads)) if heads is None else heads:
+                found = _range(frame, name, head)
+                ranges += [found] if found else []
         except KeyError:
             continue
-        if scale == "unit":
-            return 0.0, 1.0
-        for head in range(len(frame.heads)) if heads is None else heads:
-            values = quantity_map(frame, name, head).reshape(-1)
-            values = values[:: max(1, values.numel() // MAX_SAMPLES)]
-            values = values[values.isfinite()]
-            if name == "targets.class" or name.startswith("loss."):
-                values = values[values != 0] if bool((values != 0).any()) else values
-            if values.numel():
-                lows.append(float(values.quantile(0.005)))
-                highs.append(float(values.quantile(0.995)))
+    lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
     if not highs:
         return (-1.0, 1.0) if scale == "diverging" else (0.0, 1.0)
     low, high = min(lows), max(highs)
@@ -159,6 +154,23 @@ def scale_of(name: str, frames: Iterable[Frame], heads: Sequence[int] | None = N
         return -high, high
     low = min(low, 0.0)
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _range(frame: Frame, name: str, head: int) -> tuple[float, float] | None:
+    """The 0.5th and 99.5th percentile of a map, measured once a frame; None where nothing is finite."""
+    key = (name, head)
+    if key not in frame.ranges:
+        values = quantity_map(frame, name, head).reshape(-1)
+        values = values[:: max(1, values.numel() // MAX_SAMPLES)]
+        values = values[values.isfinite()]
+        if name.startswith(("targets.", "loss.")) and bool((values != 0).any()):
+            values = values[values != 0]  # nearly all slots hold no truth: they would be the whole range
+        if not values.numel():
+            frame.ranges[key] = None
+        else:
+            low, high = values.quantile(torch.tensor([0.005, 0.995])).tolist()
+            frame.ranges[key] = (low, high)
+    return frame.ranges[key]
 
 
 def _is_masked(name: str) -> bool:

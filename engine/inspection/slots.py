@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from ..layout import Head, Layout
 from ..runs.declared_axes import axis_sizes, raw_index
 
@@ -20,6 +23,15 @@ class Slot(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.image}, {self.y}, {self.x}, {self.anchor}]"
+
+
+def unravel(flat: Tensor, shape: Sequence[int]) -> Tensor:
+    """Places in a flattened map ``[N]`` -> their indices ``[N, axes]``."""
+    columns = []
+    for size in reversed(shape):
+        columns.append(flat % size)
+        flat = flat // size
+    return torch.stack(columns[::-1], dim=1)
 
 
 def tensor_text(name: str, head: int, heads: int) -> str:
