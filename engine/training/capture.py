@@ -117,7 +117,11 @@ def as_snapshot(
         classes=blueprint.classes,
         paths=tuple(captured.batch.paths),
         functions=code_places(user),
-        profile=blueprint.loss.model_dump(mode="json"),
+        profile={
+            **blueprint.loss.model_dump(mode="json"),
+            "assign": blueprint.model.assign,
+            "assign_ratio": blueprint.model.assign_ratio,
+        },
         versions={k: v for k, v in environment().items() if k in ("yolotui", "torch", "python")},
     )
 

@@ -69,7 +69,8 @@ class Loop:
         self.emit(ev.StateChanged("preparing"))
         for note in self.parts.notes:
             self._log(note)
-        self._find_terms()
+        if self.parts.user.get("loss") is not None:
+            self._stepper.find_terms(next(self.parts.loader.train_batches(0, 1)))
         if self._state is None and self.config.train.minutes:
             self._measure()
         self._reader = StepReader(self._stepper.term_names, self.parts.compute.device)
@@ -289,17 +290,6 @@ class Loop:
         self._lost += batch.targets.lost
 
     # before the first step
-
-    def _find_terms(self) -> None:
-        """The user's loss names its own terms: ask it once, without learning from it."""
-        if self.parts.user.get("loss") is None:
-            return
-        stepper = self._stepper
-        batch = next(self.parts.loader.train_batches(0, 1)).to(self.parts.compute.device)
-        stepper.model.eval()
-        terms = stepper.detector.loss(stepper.model(stepper.images(batch)), batch.targets)
-        stepper.model.train()
-        stepper.term_names = (*(name for name in terms if name not in ("total", "maps")), "total")
 
     def _measure(self) -> None:
         self.emit(ev.StateChanged("preparing", "measuring the speed"))

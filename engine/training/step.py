@@ -117,6 +117,16 @@ class Stepper:
             terms={name: terms[name].detach() for name in self.term_names},
         )
 
+    def find_terms(self, batch: Batch) -> None:
+        """The user's loss names its own terms: ask it once, without learning from it."""
+        if self.detector.user.get("loss") is None:
+            return
+        moved = batch.to(self.compute.device)
+        self.model.eval()
+        terms = self.detector.loss(as_float(self.model(self.images(moved))), moved.targets)
+        self.model.train()
+        self.term_names = (*(name for name in terms if name not in ("total", "maps")), "total")
+
     def images(self, batch: Batch) -> Tensor:
         """uint8 to float 0..1, in the network's memory format."""
         images = batch.images.contiguous(memory_format=self.compute.memory_format)
