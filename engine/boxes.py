@@ -30,10 +30,14 @@ def to_cxcywh(boxes: Tensor) -> Tensor:
 def iou(a: Tensor, b: Tensor, kind: IouKind = "iou", eps: float = 1e-9) -> Tensor:
     """Overlap of corner boxes, elementwise with broadcasting: ``[..., 4], [..., 4] -> [...]``.
 
-    ``iou`` is in 0..1, ``giou`` (Rezatofighi 2019), ``diou`` and ``ciou`` (Zheng 2020) in -1..1.
+    ``iou`` is in 0..1, ``giou`` (Rezatofighi 2019) and ``diou`` (Zheng 2020) in -1..1,
+    ``ciou`` (the same) in -1.5..1: its aspect term takes up to half of one more.
     A box without area overlaps nothing: 0, never NaN. As in the CIoU paper's own code, the
-    weight of the aspect term carries no gradient.
+    weight of the aspect term carries no gradient. Half-precision boxes are computed in float32:
+    in float16 a pixel box's area overflows and ``eps`` is 0.
     """
+    if a.dtype in (torch.float16, torch.bfloat16) or b.dtype in (torch.float16, torch.bfloat16):
+        a, b = a.float(), b.float()
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
     aw, ah, bw, bh = ax2 - ax1, ay2 - ay1, bx2 - bx1, by2 - by1
@@ -41,16 +45,16 @@ def iou(a: Tensor, b: Tensor, kind: IouKind = "iou", eps: float = 1e-9) -> Tenso
     overlap_h = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
     intersection = overlap_w * overlap_h
     union = aw * ah + bw * bh - intersection
-    overlap = intersection / union.clamp(min=eps)
+    overlap = _share(intersection, union, eps)
     if kind == "iou":
         return overlap
     hull_w = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
     hull_h = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
     if kind == "giou":
-        hull = (hull_w * hull_h).clamp(min=eps)
-        return overlap - (hull - union) / hull
+        hull = hull_w * hull_h
+        return overlap - _share(hull - union, hull, eps)
     centres = ((bx1 + bx2 - ax1 - ax2) ** 2 + (by1 + by2 - ay1 - ay2) ** 2) / 4
-    distance = centres / (hull_w**2 + hull_h**2).clamp(min=eps)
+    distance = _share(centres, hull_w**2 + hull_h**2, eps)
     if kind == "diou":
         return overlap - distance
     angle = torch.atan(bw / bh.clamp(min=eps)) - torch.atan(aw / ah.clamp(min=eps))
@@ -58,6 +62,11 @@ def iou(a: Tensor, b: Tensor, kind: IouKind = "iou", eps: float = 1e-9) -> Tenso
     with torch.no_grad():
         weight = aspect / (1 - overlap + aspect).clamp(min=eps)
     return overlap - distance - weight * aspect
+
+
+def _share(part: Tensor, whole: Tensor, eps: float) -> Tensor:
+    """``part / whole``; of nothing 0, without a gradient, where a clamp alone would give one of 1 / eps."""
+    return (part / whole.clamp(min=eps)).where(whole > eps, 0)
 
 
 def pairwise_iou(a: Tensor, b: Tensor, kind: IouKind = "iou") -> Tensor:

@@ -364,15 +364,17 @@ def _default(location: list[str]) -> str:
 
 
 def _nearest(location: list[str]) -> str:
-    """The valid key most like an unknown one, looked for in its own section first, then in all."""
+    """The valid key most like an unknown one: the same name elsewhere, its own section's, then all."""
     models = dict(_sections())
-    if len(location) == 1:
-        close = difflib.get_close_matches(location[0], list(models), 1, 0.5)
-        return close[0] if close else ""
-    section, key = location[0], location[1]
-    close = difflib.get_close_matches(key, list(models[section].model_fields), 1, 0.5)
+    key = location[-1]
+    everywhere = {
+        name: f"{section}.{name}" for section, model in models.items() for name in model.model_fields
+    }
+    if key in everywhere:
+        return everywhere[key]
+    own = list(models) if len(location) == 1 else list(models[location[0]].model_fields)
+    close = difflib.get_close_matches(key, own, 1, 0.5)
     if close:
-        return f"{section}.{close[0]}"
-    everywhere = {name: f"{s}.{name}" for s, model in models.items() for name in model.model_fields}
+        return ".".join([*location[:-1], close[0]])
     close = difflib.get_close_matches(key, list(everywhere), 1, 0.6)
     return everywhere[close[0]] if close else ""

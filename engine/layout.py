@@ -134,8 +134,8 @@ class Layout:
             parts["w"], parts["h"] = parts["w"] / head.grid_w, parts["h"] / head.grid_h
         mask = parts["mask"] != 0
         parts.setdefault("weight", 2 - parts["w"] * parts["h"])
-        parts.setdefault("iou", parts["w"] * 0)
-        columns = [parts[name].where(mask, parts[name] * 0) for name in TARGET]
+        parts.setdefault("iou", parts["w"].new_zeros(parts["w"].shape))
+        columns = [parts[name].where(mask, 0) for name in TARGET]
         return _stack(columns)
 
     def write_targets(self, canonical: Tensor, head: Head) -> Tensor:
@@ -154,7 +154,7 @@ class Layout:
         if self.target_wh == "log-anchor":
             parts["w"] = (parts["w"] / anchors[:, 0]).clamp(min=1e-12).log()
             parts["h"] = (parts["h"] / anchors[:, 1]).clamp(min=1e-12).log()
-        columns = [parts[name].where(mask, parts[name] * 0) for name in self.target]
+        columns = [parts[name].where(mask, 0) for name in self.target]
         return self.from_canonical_axes(_stack(columns))
 
     def write_slots(self, values: Tensor) -> Tensor:
@@ -179,15 +179,16 @@ class Layout:
 
         Raises ``ValueError`` naming both shapes where ``tensor`` does not have the declared one.
         """
-        expected = self._declared_shape(tensor.shape[0] if tensor.ndim else 1, head, channels)
-        if self._batch_first and tuple(tensor.shape) != expected:
+        one = math.prod(self._declared_shape(1, head, channels))
+        batch = tensor.shape[0] if self._batch_first and tensor.ndim else tensor.numel() // max(1, one)
+        expected = self._declared_shape(batch, head, channels)
+        if tuple(tensor.shape) != expected:
             raise ValueError(
                 f"shape {list(tensor.shape)}, expected {list(expected)} for order {self.order!r}"
             )
         if self.order == CANONICAL_ORDER:
             return tensor
-        sizes = {"y": head.grid_h, "x": head.grid_w, "a": head.anchor_count, "c": channels}
-        sizes["b"] = tensor.numel() // max(1, math.prod(sizes.values()))
+        sizes = {"b": batch, "y": head.grid_h, "x": head.grid_w, "a": head.anchor_count, "c": channels}
         flat = [axis for group in self._groups for axis in group]
         return tensor.view([sizes[axis] for axis in flat]).permute([flat.index(axis) for axis in AXES])
 
@@ -228,7 +229,8 @@ def _parse_order(order: str) -> tuple[tuple[str, ...], ...]:
     tokens = re.findall(r"\([^()]*\)|\S+", order)
     groups = tuple(tuple(token.strip("()").split()) for token in tokens)
     flat = sorted(axis for group in groups for axis in group)
-    if flat != sorted(AXES):
+    whole = all(token.startswith("(") == token.endswith(")") for token in tokens)
+    if flat != sorted(AXES) or not whole or not all(groups):
         raise ValueError(f"order must name each of b y x a c once, got {order!r}")
     return groups
 
