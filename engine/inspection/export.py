@@ -14,6 +14,15 @@ from ..files import write_atomically
 from .cell import CellRow, CellTable
 from .expression import Result
 
+INDEX_COLUMNS = {
+    "b": "image",
+    "y": "row",
+    "x": "column",
+    "a": "anchor",
+    "row": "pixel_row",
+    "col": "pixel_column",
+}
+"""How index columns are called: ``y`` alone would also be a channel."""
 CELL_COLUMNS = ("index", "name", "target", "pred", "decoded", "reference", "difference", "loss", "gradient")
 
 
@@ -94,7 +103,7 @@ def _lines(result: Result) -> Iterator[list[str]]:
         for key, at in axis.coords.items():
             names = value.names.get(key)
             texts = [names[i] if names else str(i) for i in at.tolist()]
-            index.append((key.removeprefix("c:"), k, texts))
+            index.append(("channel" if names else INDEX_COLUMNS[key], k, texts))
     columns = result.column_labels() if by_channel else ["value"]
     yield [*(name for name, _, _ in index), *columns]
     for place in itertools.product(*(range(size) for size in array.shape[: len(axes)])):

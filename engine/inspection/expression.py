@@ -93,7 +93,8 @@ class Result:
     @cached_property
     def array(self) -> NDArray[np.generic]:
         """The numbers as they are: float32 or float64, bool or int64."""
-        return np.ascontiguousarray(self.value.tensor.detach().numpy())
+        array: NDArray[np.generic] = self.value.tensor.detach().contiguous().numpy()
+        return array
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -166,7 +166,8 @@ class Frame(Tensors):
         return None if targets is None else targets[..., 0] != 0
 
     def iou(self, head: int) -> Tensor | None:
-        """``[B, H, W, A]``: decoded box against the slot's truth; NaN where the slot holds none."""
+        """``[B, H, W, A]``: decoded box against the slot's truth; NaN where the slot holds none
+        or the box is not finite."""
         return self._keep("iou", head, lambda: self._iou(self.decoded(head), head))
 
     def reference_boxes(self, head: int) -> Tensor | None:
@@ -185,7 +186,7 @@ class Frame(Tensors):
         return self._keep("reference boxes", head, read)
 
     def reference_iou(self, head: int) -> Tensor | None:
-        """``[B, H, W, A]``: the reference's box against the slot's truth; NaN where the slot holds none."""
+        """``[B, H, W, A]``: as ``iou``, of the reference's box."""
         return self._keep("reference iou", head, lambda: self._iou(self.reference_boxes(head), head))
 
     def reference_pred(self, head: int, name: str) -> Tensor | None:
@@ -236,7 +237,9 @@ class Frame(Tensors):
             return None
         box = TARGET.index("x")
         overlap = iou(to_xyxy(boxes), to_xyxy(targets[..., box : box + 4]))
-        return overlap.masked_fill(targets[..., 0] == 0, float("nan"))
+        # a NaN box overlaps nothing by rule; here it must be seen
+        unknown = (targets[..., 0] == 0) | ~boxes.isfinite().all(-1)
+        return overlap.masked_fill(unknown, float("nan"))
 
     def _check_fit(self, reference: Snapshot) -> None:
         def shape(snapshot: Snapshot) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,20 +36,18 @@ from .values import Axis, Value, broadcast_shape, combine
 MAX_TREE = 120
 """Levels of the tree: an evaluation goes down one Python call or two a level."""
 
-ARITHMETIC: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "+": torch.add,
-    "-": torch.sub,
-    "*": torch.mul,
-    "/": torch.div,
-    "**": torch.pow,
-}
-COMPARE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "<": torch.lt,
-    "<=": torch.le,
-    ">": torch.gt,
-    ">=": torch.ge,
-    "==": torch.eq,
-    "!=": torch.ne,
+OPERATIONS: dict[str, Callable[[Any, Any], Tensor]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 LOGIC: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "and": torch.logical_and,
@@ -100,7 +100,7 @@ class Evaluator:
             case Attribute(of, name, column):
                 value = self._visit(of)
                 if isinstance(value, Group):
-                    return self._namespace.member(value, name, self._head, column)
+                    return self._namespace.member(value, name, column)
                 return take_channel(value, name, column)
             case AtHead(of, head, column):
                 return self._at_head(of, head, column)
@@ -171,8 +171,11 @@ class Evaluator:
                     )
         if node.sign in LOGIC:
             return combine(left, right, LOGIC[node.sign](left.tensor, right.tensor))
-        operation = COMPARE.get(node.sign) or ARITHMETIC[node.sign]
-        return combine(left, right, operation(_number(left.tensor), _number(right.tensor)))
+        one, other = _number(left.tensor), _number(right.tensor)
+        if _is_literal(left) != _is_literal(right):  # as code has it: a Python number beside a tensor
+            sides = [float(t) if _is_literal(v) else t for v, t in ((left, one), (right, other))]
+            return combine(left, right, OPERATIONS[node.sign](*sides))
+        return combine(left, right, OPERATIONS[node.sign](one, other))
 
     def _call(self, node: Call) -> Value:
         value = self.evaluate(node.of)
@@ -215,6 +218,11 @@ class Evaluator:
         self._work += elements
         if self._work > self._limits.work:
             raise ExpressionError("too much to compute at once, slice first", column)
+
+
+def _is_literal(value: Value) -> bool:
+    """Whether it was made of typed numbers alone: those are float64 and come from no tensor."""
+    return not value.ndim and not value.names and value.tensor.dtype == torch.float64
 
 
 def _number(tensor: Tensor) -> Tensor:

@@ -25,8 +25,11 @@ COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True, eq=False)
 class Group:
+    """Several maps under one name, of one head."""
+
     name: str
     members: tuple[str, ...]
+    head: int
 
 
 @dataclass
@@ -65,11 +68,11 @@ class Namespace:
             self._kept[key] = self._make(name, head, column)
         return self._kept[key]
 
-    def member(self, group: Group, name: str, head: int, column: int) -> Value:
+    def member(self, group: Group, name: str, column: int) -> Value:
         if name not in group.members:
             known = " ".join(group.members)
             raise ExpressionError(f"no {group.name}.{name} ({known}){nearest(name, group.members)}", column)
-        return self._map(f"{group.name}.{name}", group.name, name, head)
+        return self._map(f"{group.name}.{name}", group.name, name, group.head)
 
     def _make(self, name: str, head: int, column: int) -> Value | Group:
         tensor = self._tensor(name, head)
@@ -80,7 +83,7 @@ class Namespace:
             return self._map(name, name, name, head)
         members = tuple(q.partition(".")[2] for q in quantities if q.startswith(f"{name}."))
         if name in GROUPS and members:
-            return Group(name, members)
+            return Group(name, members, head)
         if name in ("mask", "weight") and f"targets.{name}" in quantities:
             return self._map(f"targets.{name}", "targets", name, head)
         if name in self.frame.snapshot.map_terms:
