@@ -15,11 +15,12 @@ from torch import Tensor
 
 from ..config import AugmentConfig
 from ..errors import UserError
+from ..letterbox import Letterbox
 from .augment import augmented
 from .draws import Draw, draw_rng
 from .fitted import FittedImages
 from .images import UnreadableImage, read_image
-from .letterbox import Letterbox, framed, letterbox
+from .letterbox import framed, letterbox
 from .mosaic import mosaic, tile_indices
 from .sample import Dataset, Floats, Image, Ints, Problem
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import AugmentConfig
-from .letterbox import GREY, Letterbox
+from ..letterbox import Letterbox
+from .letterbox import GREY
 from .sample import Bools, Floats, Image, Ints
 
 Tables = NDArray[np.uint8]

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 
 from ..config import AugmentConfig
 from ..errors import UserError
+from ..letterbox import Letterbox
 from .assemble import Assembler, Encode, Packed, Transform
 from .draws import Draw, epoch_draws, step_draws
-from .letterbox import Letterbox
 from .sample import Dataset, Problem
 
 __all__ = ["Batch", "BatchLoader", "Draw", "Encode", "Transform", "epoch_draws"]

@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 
+from ..letterbox import Letterbox
 from .images import UnreadableImage, read_image
-from .letterbox import Letterbox, resized
-from .sample import Image, Sample
+from .letterbox import resized
+from .sample import Dataset, Image, Sample
 
 SHARE_OF_FREE_MEMORY = 0.25
 
@@ -96,3 +98,13 @@ def _zeros(count: int, shared: bool) -> torch.Tensor:
         return torch.from_numpy(np.zeros(count, np.uint8))
     storage = torch.UntypedStorage._new_shared(count)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=torch.uint8).set_(storage)
+
+
+def fitted_sizes(dataset: Dataset, input_wh: tuple[int, int]) -> NDArray[np.float64]:
+    """``[N, 2]`` widths and heights in input pixels of all objects that count: no crowds, none difficult."""
+    sizes = [np.zeros((0, 2))]
+    for sample in dataset.samples:
+        boxes = sample.boxes[~(sample.crowd | sample.difficult)]
+        place = Letterbox.fit((sample.width, sample.height), input_wh)
+        sizes.append((boxes[:, 2:] - boxes[:, :2]) * np.array([place.scale_x, place.scale_y]))
+    return np.concatenate(sizes)
