@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UserError
 from .fitted import fitted_sizes
-from .sample import Dataset
+from .sample import Dataset, Ints
 
 Sizes = NDArray[np.float64]
 
@@ -21,10 +21,12 @@ MOST_SIZES = 10_000
 def fit_anchors(dataset: Dataset, input_wh: tuple[int, int], count: int, seed: int = 0) -> Sizes:
     """``[count, 2]`` widths and heights in input pixels, smallest area first.
 
-    Every object's size is scaled through the letterbox first. Raises ``UserError`` where the split has no
-    objects.
+    Every object's size is scaled through the letterbox first. Objects weigh 1 / sqrt(their class's count):
+    the mean of AP counts each class alike, and unweighted k-means spends every anchor on the commonest class (on
+    BCCD three anchors leave out the white cells, one object in thirteen and a third of the score). Raises
+    ``UserError`` where the split has no objects.
     """
-    sizes = fitted_sizes(dataset, input_wh)
+    sizes, labels = fitted_sizes(dataset, input_wh), _labels(dataset)
     if not len(sizes):
         raise UserError(
             f"split {dataset.name!r} has no objects to fit anchors to",
@@ -33,9 +35,11 @@ def fit_anchors(dataset: Dataset, input_wh: tuple[int, int], count: int, seed: i
         )
     rng = np.random.default_rng(seed)
     if len(sizes) > MOST_SIZES:
-        sizes = sizes[rng.choice(len(sizes), MOST_SIZES, replace=False)]
-    tries = [_refined(sizes, _spread_out(sizes, count, rng)) for _ in range(RESTARTS)]
-    best = max(tries, key=lambda anchors: best_possible_recall(sizes, anchors)[1])
+        some = rng.choice(len(sizes), MOST_SIZES, replace=False)
+        sizes, labels = sizes[some], labels[some]
+    weights = 1 / np.sqrt(np.bincount(labels)[labels])
+    tries = [_refined(sizes, weights, _spread_out(sizes, weights, count, rng)) for _ in range(RESTARTS)]
+    best = max(tries, key=lambda anchors: float(weights @ _shape_iou(sizes, anchors).max(axis=1)))
     return best[np.argsort(best.prod(axis=1), kind="stable")]
 
 
@@ -54,19 +58,20 @@ def best_possible_recall(sizes: ArrayLike, anchors: ArrayLike) -> tuple[float, f
 
 def _shape_iou(sizes: Sizes, anchors: Sizes) -> Sizes:
     """``[N, 2], [A, 2] -> [N, A]``."""
-    common = np.minimum(sizes[:, None], anchors[None]).prod(axis=2)
-    return common / (sizes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - common)
+    common: Sizes = np.minimum(sizes[:, None], anchors[None]).prod(axis=2)
+    overlap: Sizes = common / (sizes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - common)
+    return overlap
 
 
 def _parts(sizes: Sizes, rows: int = 100_000) -> Sequence[Sizes]:
     return [sizes[start : start + rows] for start in range(0, len(sizes), rows)]
 
 
-def _spread_out(sizes: Sizes, count: int, rng: np.random.Generator) -> Sizes:
+def _spread_out(sizes: Sizes, weights: Sizes, count: int, rng: np.random.Generator) -> Sizes:
     """k-means++ (Arthur & Vassilvitskii 2007): far sizes are likelier to be the next start."""
     chosen = [sizes[rng.integers(len(sizes))]]
     while len(chosen) < count:
-        distance = (1 - _shape_iou(sizes, np.array(chosen)).max(axis=1)).clip(0) ** 2
+        distance = weights * (1 - _shape_iou(sizes, np.array(chosen)).max(axis=1)).clip(0) ** 2
         if distance.sum() > 1e-12:
             chosen.append(sizes[rng.choice(len(sizes), p=distance / distance.sum())])
         else:  # fewer different sizes than anchors: neighbours of those there are
@@ -74,7 +79,7 @@ def _spread_out(sizes: Sizes, count: int, rng: np.random.Generator) -> Sizes:
     return np.array(chosen)
 
 
-def _refined(sizes: Sizes, anchors: Sizes, rounds: int = 100) -> Sizes:
+def _refined(sizes: Sizes, weights: Sizes, anchors: Sizes, rounds: int = 100) -> Sizes:
     """Lloyd's rounds. The median of a cluster is nearer in IoU than its mean, which large boxes pull up."""
     owner = np.full(len(sizes), -1)
     for _ in range(rounds):
@@ -82,11 +87,27 @@ def _refined(sizes: Sizes, anchors: Sizes, rounds: int = 100) -> Sizes:
         if (nearest == owner).all():
             break
         owner = nearest
-        members = [sizes[owner == row] for row in range(len(anchors))]
+        groups = [owner == row for row in range(len(anchors))]
         anchors = np.array(
             [
-                np.median(group, axis=0) if len(group) else anchor
-                for group, anchor in zip(members, anchors, strict=True)
+                _median(sizes[group], weights[group]) if group.any() else anchor
+                for group, anchor in zip(groups, anchors, strict=True)
             ]
         )
     return anchors
+
+
+def _median(sizes: Sizes, weights: Sizes) -> Sizes:
+    """The weighted median of each column of ``[N, 2]``."""
+    columns = []
+    for column in sizes.T:
+        order = np.argsort(column, kind="stable")
+        passed = np.cumsum(weights[order])
+        columns.append(column[order[np.searchsorted(passed, passed[-1] / 2)]])
+    return np.array(columns)
+
+
+def _labels(dataset: Dataset) -> Ints:
+    """The classes of the objects of ``fitted_sizes``, in its order."""
+    labels = [sample.labels[~(sample.crowd | sample.difficult)] for sample in dataset.samples]
+    return np.concatenate([np.zeros(0, np.int64), *labels])
