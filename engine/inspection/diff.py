@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..layout import TARGET
+from ..layout import CANONICAL, TARGET
 from .frames import BOX_NAMES, Frame, built_in_decode
 from .slots import Slot, unravel
 
@@ -183,24 +183,23 @@ def _channels_read(frame: Frame, tolerance: Tolerance) -> tuple[str, ...]:
     """The four channels that explain the decoded boxes, where some other four than x y w h do.
 
     Tried: every run of four neighbours in the declared order (a wrong slice) and every order of x y w h
-    (a swap), each decoded by the reference on the first image of the first head.
+    (a swap), each decoded by the reference on the first image of the first head. Nothing is claimed
+    where the reference's boxes are not that decode of this very prediction.
     """
-    pred, decoded = frame.canonical_pred(0), frame.decoded(0)
-    if pred is None or decoded is None:
+    pred, decoded, reference = frame.canonical_pred(0), frame.decoded(0), frame.reference_boxes(0)
+    if pred is None or decoded is None or reference is None:
         return ()
-    decode = frame.reference_decode or built_in_decode(frame.layout)
     pred, decoded, head = pred[:1], decoded[:1], frame.heads[0]
-    if frame.reference is not None and frame.reference_decode is None:
-        return ()  # a dump or another run: its encoding is not known to be the declared one
-    declared, canonical = frame.channels(0), ["conf", *BOX_NAMES, *(f"class{k}" for k in range(head.classes))]
+    decode = frame.reference_decode or built_in_decode(frame.layout)
+    if bool(differing(decode(pred, head), reference[:1], tolerance).any()):
+        return ()
+    declared, canonical = frame.channels(0), CANONICAL.pred_names(head.classes)
     runs = (tuple(declared[k : k + 4]) for k in range(len(declared) - 3))
     for names in itertools.chain(runs, itertools.permutations(BOX_NAMES)):
         if names == BOX_NAMES:
             continue
         tried = pred.clone()
         tried[..., 1:5] = pred[..., [canonical.index(name) for name in names]]
-        with torch.no_grad():
-            boxes = decode(tried, head)
-        if not bool(differing(decoded, boxes, tolerance).any()):
+        if not bool(differing(decoded, decode(tried, head), tolerance).any()):
             return names
     return ()

@@ -94,7 +94,8 @@ class Snapshot:
             if tensor is not None:
                 channels = channel_count(name, self.layout, self.heads[0])
                 return int(self.layout.to_canonical_axes(tensor, self.heads[0], channels).shape[0])
-        return len(self.paths)
+        maps = [tensor for name, tensor in self.tensors.items() if name.startswith("loss.")]
+        return int(maps[0].shape[0]) if maps else len(self.paths)
 
     @property
     def nbytes(self) -> int:

@@ -41,6 +41,16 @@ def test_swapped_width_and_height_are_named() -> None:
     assert found.text.startswith("`decode` reads x y h w where")
 
 
+def test_the_wrong_slice_is_named_beside_a_reference_snapshot_too() -> None:
+    made, _ = sliced_decode(Layout())
+    decoded = [found for found in find_disagreements(Frame(made, snapshot())) if found.tensor == "decoded"]
+    assert decoded[0].reads == ("conf", "x", "y", "w")
+    other_run = snapshot(pred=canonical_pred(seed=9))
+    decoded = [found for found in find_disagreements(Frame(made, other_run)) if found.tensor == "decoded"]
+    assert decoded[0].count > 0
+    assert decoded[0].reads == ()  # another prediction was decoded there: nothing can be told
+
+
 def test_another_fault_is_counted_without_a_guess() -> None:
     boxes = built_in_decode(Layout())(canonical_pred(), HEAD)
     boxes[1, 2, 3, 0, 2] += 0.5

@@ -260,6 +260,8 @@ def test_foreign_single_head_with_maps_and_odd_arrays(tmp_path: Path) -> None:
     assert "epoch_counter" in read.reason
     save_file({"target": torch.zeros(2, 2, 2, 3, 8)}, tmp_path / "d.safetensors")
     assert read_foreign(tmp_path / "d.safetensors", layout, [head]).tensors.keys() == {"targets.0"}
+    maps_alone = read_foreign(dump(tmp_path / "m.npz", loss_lbox=lbox), layout, [head])
+    assert maps_alone.batch == 2
 
 
 def test_own_snapshot_as_foreign_is_read_by_its_own_layout(tmp_path: Path) -> None:
