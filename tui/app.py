@@ -1,0 +1,181 @@
+"""The app: owns the screens, the signals and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from textual import events
+from textual.app import App
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from .keys import Key, available, bindings, owners, rows, works
+from .screens.help import NOTHING, HelpScreen
+from .screens.live import LiveScreen
+from .screens.question import Question
+from .session import Session, TrainingThread, write_traceback
+from .themes import DARK, LIGHT
+from .widgets.panel import Panel
+
+SIGNAL_EXITS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class KeyCommands(Provider):
+    """The command palette: the key table's rows that work now, by their sentence."""
+
+    def _rows(self) -> list[tuple[str, Key, Callable[[], object]]]:
+        found = []
+        for owner, row in available(self.app):
+            if row.action == "command_palette" or len(row.keys) > 3:
+                continue
+            action = row.action.format(key=row.keys[0])
+            found.append((f"{row.help}  [{row.shown}]", row, partial(self.app.run_action, action, owner)))
+        return found
+
+    async def discover(self) -> Hits:
+        for text, row, callback in self._rows():
+            yield DiscoveryHit(text, callback, help=row.label)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for text, row, callback in self._rows():
+            if (score := matcher.match(text)) > 0:
+                yield Hit(score, matcher.highlight(text), callback, help=row.label)
+
+
+class LiveApp(App[int], inherit_bindings=False):
+    """The live view of a training that runs in a thread of this process.
+
+    ``run()`` returns the exit code. It is 130 after Ctrl+C and 143 after SIGTERM, whatever the run says.
+    """
+
+    TITLE = "yolotui"
+    CSS_PATH = "live.tcss"
+    COMMANDS = {KeyCommands}
+    ENABLE_COMMAND_PALETTE = True
+    key_scopes = ("app",)
+    BINDINGS = bindings("app")
+
+    def __init__(self, session: Session, folder: Path, source: str = "CONFIG", *, theme: str = DARK.name) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = theme
+        self.log_path = folder / "console.log"
+        self.session = session
+        self.thread = TrainingThread(session, self.log_path)
+        self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder, source)
+        self.leaving: int | None = None
+        """The exit code of somebody on the way out; None stays."""
+        self.crash: BaseException | None = None
+
+    # start and end
+
+    def get_default_screen(self) -> LiveScreen:
+        return self.live
+
+    def on_mount(self) -> None:
+        self.begin_capture_print(self)
+        loop = asyncio.get_running_loop()
+        for number in SIGNAL_EXITS:
+            # Not in a thread other than the main one, where a test may run the app.
+            with contextlib.suppress(ValueError, RuntimeError):
+                loop.add_signal_handler(number, self.on_signal, number)
+        self.thread.start()
+
+    def on_print(self, event: events.Print) -> None:
+        """What anything printed in this process: kept in the log file and shown in the log."""
+        with contextlib.suppress(OSError), self.log_path.open("a", encoding="utf-8") as file:
+            file.write(event.text)
+        self.live.add_output(event.text, event.stderr)
+
+    def on_signal(self, number: signal.Signals) -> None:
+        """First: stop with a checkpoint. Again: leave at once."""
+        self.stop_then_leave(SIGNAL_EXITS[number])
+
+    def training_is_over(self) -> None:
+        if self.leaving is not None:
+            self.exit(self.leaving)
+
+    def exit_code(self) -> int:
+        ended = self.live.state.ended or self.thread.ended
+        return ended.exit_code if ended else 1
+
+    def stop_then_leave(self, code: int) -> None:
+        if self.live.ended:
+            self.exit(code)
+        elif self.leaving is not None and self.session.control.stopping:
+            self.exit(code)
+        else:
+            self.leaving = code
+            self.session.control.stop()
+            self.live.state.detail = "stopping after this step, then a checkpoint"
+            self.live.answer()
+
+    def _fatal_error(self) -> None:
+        """Our own code raised: the traceback goes to the log, the terminal gets one line (see ``run_live``)."""
+        import sys
+
+        self.crash = sys.exc_info()[1] or self._exception
+        if self.crash:
+            write_traceback(self.log_path, self.crash)
+        self._close_messages_no_wait()
+
+    # keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        dialog = not isinstance(self.screen, LiveScreen)
+        if action == "leave":
+            return not self.live.ended and not dialog
+        if action == "close":
+            return self.live.ended and not dialog
+        if action in ("help", "command_palette"):
+            return not dialog
+        return super().check_action(action, parameters)
+
+    def action_interrupt(self) -> None:
+        self.stop_then_leave(130)
+
+    def action_close(self) -> None:
+        self.exit(self.exit_code())
+
+    def action_leave(self) -> None:
+        if self.leaving is None:
+            self.leaving = 0
+            self.session.control.stop()
+            self.live.state.detail = "stopping after this step, then a checkpoint"
+            self.live.answer()
+            return
+        lost = self.live.state.unsaved_steps
+        if not lost:
+            self.exit(self.leaving)
+            return
+        steps = f"{lost:,} step{'s' if lost > 1 else ''} since the last checkpoint"
+        text = f"The last step and its checkpoint are still under way. Leave at once and lose {steps}?"
+        self.push_screen(Question(text), self._leave_at_once)
+
+    def _leave_at_once(self, yes: bool | None) -> None:
+        if yes:
+            self.exit(self.leaving or 0)
+
+    def action_theme(self) -> None:
+        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+
+    def action_help(self) -> None:
+        focused = self.focused
+        title, text = ("Live view", NOTHING)
+        if isinstance(focused, Panel):
+            title = f"{focused.help_title}: {focused.panel_name}" if focused.help_title == "Chart" else focused.help_title
+            text = focused.help_text
+        groups = []
+        for owner, scopes in owners(self):
+            for scope in scopes:
+                pairs = [(row, works(owner, row)) for row in rows(scope)]
+                groups.append((scope, pairs))
+        self.push_screen(HelpScreen(title, text, groups))
+
+

@@ -1,0 +1,171 @@
+"""The one table of keys. Dispatch, footer, help and command palette all read it; nothing else names a key.
+
+A row belongs to a *scope*: the widget class, screen or app that carries out its action. Textual's own
+``check_action`` of that owner says whether the action works now, so a key that does nothing at the moment
+is neither dispatched nor shown. Two rows may share a key where their actions never work at the same time
+(``space``: pause, resume).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from textual.actions import parse
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+
+@dataclass(frozen=True)
+class Key:
+    scope: str
+    keys: tuple[str, ...]
+    """Textual's names."""
+    shown: str
+    """As the footer prints them."""
+    action: str
+    """``{key}`` stands for the key that was pressed."""
+    label: str
+    """One or two words, for the footer."""
+    help: str
+    """One sentence, for the help and the palette."""
+    footer: int = 0
+    """Rank in the footer, 1 is kept longest; 0: never there."""
+    priority: bool = False
+    """Whether it is caught before the focused widget sees it."""
+
+
+def key(
+    scope: str,
+    keys: str,
+    action: str,
+    label: str,
+    help: str,
+    *,
+    shown: str = "",
+    footer: int = 0,
+    priority: bool = False,
+) -> Key:
+    names = tuple(keys.split())
+    return Key(scope, names, shown or names[0], action, label, help, footer, priority)
+
+
+KEYS: tuple[Key, ...] = (
+    # the run
+    key("run", "space", "pause", "pause", "Pause training after the step in progress.", footer=1),
+    key("run", "space", "resume", "resume", "Let training go on.", footer=1),
+    key("run", "n", "step", "step", "Do one step and pause.", footer=3),
+    key("run", "e", "epoch_end", "epoch end", "Run to the end of the epoch and pause there.", footer=5),
+    key("run", "c", "checkpoint", "checkpoint", "Write a checkpoint after the step in progress.", footer=6),
+    # what is shown
+    key(
+        "view",
+        "s",
+        "smooth",
+        "smooth",
+        "Draw each curve smoothed over its raw values, or the raw values alone.",
+        footer=7,
+    ),
+    key("view", "l", "log_scale", "log", "Logarithmic or linear value axis in all charts.", footer=8),
+    key("view", "x", "x_unit", "x unit", "Count the x axis in epochs or in steps.", footer=14),
+    key("view", "m", "statistic", "statistic", "Next statistic in the epoch table: mean, spread, trend, last, all.", footer=13),
+    key(
+        "view",
+        "1 2 3 4 5 6 7 8 9",
+        "panel('{key}')",
+        "panel",
+        "Show or hide the chart of that number; while a panel is enlarged, enlarge that one instead.",
+        shown="1-9",
+        footer=9,
+    ),
+    key("view", "h", "hide", "hide", "Hide the focused panel.", footer=15),
+    key("view", "a", "show_all", "show all", "Show every panel again.", footer=12),
+    key("view", "tab", "focus_panel(1)", "focus", "Focus the next panel.", footer=11),
+    key("view", "shift+tab", "focus_panel(-1)", "focus back", "Focus the panel before.", shown="S-tab"),
+    key("view", "enter", "enlarge", "enlarge", "Give the focused panel the whole screen.", footer=10),
+    key("view", "enter escape", "restore", "back", "Put the enlarged panel back among the others.", footer=2),
+    # panels
+    key("scrolling", "up k", "scroll(-1)", "up", "One line up.", shown="↑"),
+    key("scrolling", "down j", "scroll(1)", "down", "One line down.", shown="↓"),
+    key("scrolling", "pageup", "page(-1)", "page up", "One page up.", shown="PgUp"),
+    key("scrolling", "pagedown", "page(1)", "page down", "One page down.", shown="PgDn"),
+    key("scrolling", "home g", "edge(-1)", "first", "To the first line.", shown="Home"),
+    key("scrolling", "end G", "edge(1)", "newest", "To the newest line, and follow it.", shown="End", footer=16),
+    key("epochs", "left", "shift(-1)", "left", "Show the columns further left.", shown="←"),
+    key("epochs", "right", "shift(1)", "right", "Show the columns further right.", shown="→"),
+    key("panel", "y", "copy", "copy", "Copy the panel's text to the clipboard (OSC 52).", footer=17),
+    # everywhere
+    key("app", "t", "theme", "theme", "Light or dark theme.", footer=18),
+    key("app", "question_mark f1", "help", "help", "Help for what is focused.", shown="?", footer=2),
+    key("app", "ctrl+p", "command_palette", "palette", "Every action by name.", shown="^p", footer=19),
+    key("app", "q", "leave", "leave", "Stop after the step in progress with a checkpoint, and leave.", footer=2),
+    key("app", "q", "close", "leave", "Leave: the run has ended.", footer=2),
+    key(
+        "app",
+        "ctrl+c",
+        "interrupt",
+        "interrupt",
+        "Once: stop with a checkpoint and leave. Twice: leave at once; steps since the last checkpoint are lost.",
+        shown="^c",
+        priority=True,
+    ),
+    # dialogs
+    key("help", "escape question_mark q f1", "dismiss", "close", "Close the help.", shown="esc", footer=1),
+    key("help", "up k", "scroll(-1)", "up", "One line up.", shown="↑", footer=2),
+    key("help", "down j", "scroll(1)", "down", "One line down.", shown="↓", footer=3),
+    key("question", "y", "answer(True)", "yes", "Yes.", footer=1),
+    key("question", "n escape", "answer(False)", "no", "No.", shown="n", footer=2),
+)
+
+SCOPE_TITLES = {
+    "run": "The training",
+    "view": "The view",
+    "scrolling": "Scrolling",
+    "epochs": "The epoch table",
+    "panel": "This panel",
+    "app": "Everywhere",
+}
+
+
+def rows(*scopes: str) -> list[Key]:
+    """The table's rows of these scopes, in the table's order."""
+    return [row for row in KEYS if row.scope in scopes]
+
+
+def bindings(*scopes: str) -> list[Binding]:
+    """Dispatch: what a widget, screen or app of these scopes sets as its ``BINDINGS``."""
+    return [
+        Binding(name, row.action.format(key=name), row.label, show=False, priority=row.priority)
+        for row in rows(*scopes)
+        for name in row.keys
+    ]
+
+
+def owners(app: App[object]) -> Iterator[tuple[DOMNode, tuple[str, ...]]]:
+    """Who can take a key now, nearest first: the focused widget, its screen, the app (not below a dialog)."""
+    screen = app.screen
+    chain: Iterable[DOMNode] = (screen.focused or screen).ancestors_with_self
+    for node in chain:
+        scopes = getattr(node, "key_scopes", ())
+        if scopes:
+            yield node, scopes
+    if app not in list(chain) and getattr(app, "key_scopes", ()):
+        yield app, app.key_scopes  # type: ignore[attr-defined]
+
+
+def works(owner: DOMNode, row: Key) -> bool:
+    """Whether the row's action does something now."""
+    _, name, parameters = parse(row.action.format(key=row.keys[0]))
+    return owner.check_action(name, parameters) is True
+
+
+def available(app: App[object]) -> list[tuple[DOMNode, Key]]:
+    """Every row that works now, with its owner; a key taken by a nearer owner is not repeated."""
+    found: list[tuple[DOMNode, Key]] = []
+    taken: set[str] = set()
+    for owner, scopes in owners(app):
+        mine = [row for row in rows(*scopes) if works(owner, row) and not taken.issuperset(row.keys)]
+        found += [(owner, row) for row in mine]
+        taken.update(name for row in mine for name in row.keys)
+    return found

@@ -1,0 +1,277 @@
+"""The run as a screen needs it: the feed's events folded into what is known now.
+
+Both the live view and the headless log read from here. Nothing in it knows a terminal, and its memory
+does not grow with the number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from engine.runs.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvaluationDone,
+    Event,
+    FindingRaised,
+    LogLine,
+    RunEnded,
+    RunStarted,
+    SnapshotTaken,
+    StateChanged,
+    StepDone,
+    Summary,
+)
+
+from .format import digits3, duration
+from .history import History
+
+GRAD_NORM, LR, IMAGES_PER_SECOND = "grad norm", "lr", "img/s"
+EXTRA_SERIES = (GRAD_NORM, LR, IMAGES_PER_SECOND)
+"""Drawn like the terms, after them."""
+
+LOG_LINES = 2000
+
+
+@dataclass
+class EpochRow:
+    """A row of the epoch table; either part may be missing."""
+
+    epoch: int
+    done: EpochDone | None = None
+    evaluation: EvaluationDone | None = None
+
+    @property
+    def summaries(self) -> Mapping[str, Summary]:
+        return self.done.summaries if self.done else {}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the log panel."""
+
+    level: str
+    text: str
+    at: float
+    """Wall clock, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The mean of the last stretch of steps against the stretch before it."""
+
+    change: float
+    """Relative: -0.12 is 12 % less."""
+    steps: int
+    """The length of each stretch."""
+    clear: bool
+    """Whether the change is more than twice its standard error."""
+
+    @property
+    def arrow(self) -> str:
+        return ("↓" if self.change < 0 else "↑") if self.clear else "→"
+
+    def __str__(self) -> str:
+        percent = self.change * 100
+        number = f"{percent:+.0f}%" if abs(percent) >= 10 else f"{percent:+.1f}%"
+        return f"{self.arrow} {number}" if abs(percent) < 10_000 else f"{self.arrow} >9999%"
+
+
+@dataclass
+class RunState:
+    started: RunStarted | None = None
+    last: StepDone | None = None
+    state: str = "preparing"
+    detail: str = ""
+    history: History | None = None
+    epochs: dict[int, EpochRow] = field(default_factory=dict)
+    evaluations: list[EvaluationDone] = field(default_factory=list)
+    findings: list[FindingRaised] = field(default_factory=list)
+    checkpoint: CheckpointSaved | None = None
+    ended: RunEnded | None = None
+    lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    line_count: int = 0
+    """Lines ever logged: more than are kept tells how many were let go."""
+    version: int = 0
+    """Grows with every event applied, so that a reader sees whether anything changed."""
+    epoch_version: int = 0
+    """As ``version``, of the epoch table alone."""
+    clock: Callable[[], float] = time.time
+    _epoch_start: tuple[int, int] = (0, 0)
+    _recent: deque[StepDone] = field(default_factory=lambda: deque(maxlen=64))
+
+    def apply(self, events: Iterable[Event]) -> None:
+        steps: list[StepDone] = []
+        for event in events:
+            self.version += 1
+            if isinstance(event, StepDone):
+                steps.append(event)
+                continue
+            self._take_steps(steps)
+            steps = []
+            self._take(event)
+        self._take_steps(steps)
+
+    # what the screen asks
+
+    @property
+    def best(self) -> EvaluationDone | None:
+        return next((done for done in reversed(self.evaluations) if done.best), None)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        return self.history.names if self.history else ()
+
+    def value(self, name: str) -> float:
+        """The newest value of a series, or NaN before the first step."""
+        return self._values(self.last)[self.series.index(name)] if self.last else math.nan
+
+    def epoch_mean(self, name: str) -> float:
+        """Mean over the steps of the running epoch seen so far."""
+        if not self.history or not self.last:
+            return math.nan
+        return self.history.mean(name, self._epoch_start[1], self.last.step)[0]
+
+    def trend(self, name: str) -> Trend | None:
+        """The last epoch's worth of steps (or half of all, if that is less) against as many before it."""
+        if not self.history or not self.started or self.history.steps < 8:
+            return None
+        span = min(self.started.steps_per_epoch, self.history.steps // 2)
+        last = self.history.last
+        new, new_error = self.history.mean(name, last - span + 1, last)
+        old, old_error = self.history.mean(name, last - 2 * span + 1, last - span)
+        if not math.isfinite(new) or not math.isfinite(old) or old == 0:
+            return None
+        clear = abs(new - old) > 2 * math.hypot(new_error, old_error)
+        return Trend((new - old) / abs(old), span, clear)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of the last steps, pauses and evaluations not counted."""
+        seconds = sum(step.seconds for step in self._recent)
+        return len(self._recent) / seconds if seconds > 0 else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        seconds = sum(step.seconds for step in self._recent)
+        return sum(step.images for step in self._recent) / seconds if seconds > 0 else math.nan
+
+    @property
+    def data_share(self) -> float:
+        """The part of the last steps' time spent waiting for batches."""
+        seconds = sum(step.seconds for step in self._recent)
+        return sum(step.data_seconds for step in self._recent) / seconds if seconds > 0 else math.nan
+
+    @property
+    def progress(self) -> float:
+        if not self.started or not self.started.total_steps:
+            return 0.0
+        return min(1.0, (self.last.step if self.last else self.started.first_step) / self.started.total_steps)
+
+    @property
+    def seconds_left(self) -> float:
+        """For the remaining steps at the present speed."""
+        if not self.started or not self.last:
+            return math.nan
+        return max(0, self.started.total_steps - self.last.step) / self.steps_per_second
+
+    @property
+    def unsaved_steps(self) -> int:
+        """Steps that would be lost if the process died now."""
+        if not self.last:
+            return 0
+        saved = self.checkpoint.step if self.checkpoint else (self.started.first_step if self.started else 0)
+        return max(0, self.last.step - saved)
+
+    def log(self, level: str, text: str) -> None:
+        """A line of the screen's own."""
+        self.version += 1
+        self.lines.append(Line(level, text, self.clock()))
+        self.line_count += 1
+
+    # folding
+
+    def _values(self, step: StepDone) -> list[float]:
+        terms = self.started.terms if self.started else tuple(step.terms)
+        speed = step.images / step.seconds if step.seconds > 0 else math.nan
+        return [step.terms.get(name, math.nan) for name in terms] + [step.grad_norm, step.lr, speed]
+
+    def _take_steps(self, steps: list[StepDone]) -> None:
+        if not steps:
+            return
+        if self.history is None:
+            names = self.started.terms if self.started else tuple(steps[0].terms)
+            self.history = History((*names, *EXTRA_SERIES))
+        for step in steps:
+            if step.epoch != self._epoch_start[0]:
+                self._epoch_start = (step.epoch, step.step)
+        self.history.append([step.step for step in steps], [self._values(step) for step in steps])
+        self._recent.extend(steps)
+        self.last = steps[-1]
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self.started = event
+                self.history = History((*event.terms, *EXTRA_SERIES))
+                resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
+                self.log("info", f"run {event.name} in {event.run}{resumed}")
+            case EpochDone():
+                self._row(event.epoch).done = event
+            case EvaluationDone():
+                self._row(event.epoch).evaluation = event
+                self.evaluations.append(event)
+                self.log("info", evaluation_line(event))
+            case CheckpointSaved():
+                self.checkpoint = event
+                self.log("info", checkpoint_line(event))
+            case SnapshotTaken():
+                self.log("info", f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
+            case FindingRaised():
+                self.findings.append(event)
+                self.log(event.severity, finding_line(event))
+            case LogLine():
+                self.log(event.level, event.text)
+            case StateChanged():
+                self.state, self.detail = event.state, event.detail
+            case RunEnded():
+                self.ended, self.state, self.detail = event, event.status, ""
+                self.log("error" if event.status == "failed" else "info", ended_line(event))
+            case _:
+                pass
+
+    def _row(self, epoch: int) -> EpochRow:
+        self.epoch_version += 1
+        return self.epochs.setdefault(epoch, EpochRow(epoch))
+
+
+def evaluation_line(event: EvaluationDone) -> str:
+    best = ", best so far" if event.best else ""
+    return (
+        f"evaluation of {event.split} after epoch {event.epoch}: mAP50 {event.map50:.4f}, "
+        f"mAP50-95 {event.map50_95:.4f} on {event.images:,} images{best} [{duration(event.seconds)}]"
+    )
+
+
+def checkpoint_line(event: CheckpointSaved) -> str:
+    kind = "best checkpoint" if event.best else "checkpoint"
+    return f"{kind} of step {event.step:,} (epoch {event.epoch}): {event.path}"
+
+
+def finding_line(event: FindingRaised) -> str:
+    where = event.function + (f" {event.tensor}[{' '.join(event.channels)}]" if event.tensor else "")
+    fix = f"; {event.fix}" if event.fix else ""
+    return f"{where}: {event.message}{fix}"
+
+
+def ended_line(event: RunEnded) -> str:
+    return f"{event.status} at step {event.step:,} (epoch {event.epoch}): {event.message}"
+
+
+def term_values(values: Mapping[str, float]) -> str:
+    """``lcls=1.28, lbox=4.24``."""
+    return ", ".join(f"{name}={digits3(value)}" for name, value in values.items())

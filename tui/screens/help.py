@@ -1,0 +1,39 @@
+"""The help of whatever is focused, written from the key table."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from ..keys import SCOPE_TITLES, Key, bindings
+
+NOTHING = "Nothing is focused; tab goes through the panels."
+
+
+class HelpScreen(ModalScreen[None]):
+    key_scopes = ("help",)
+    BINDINGS = bindings("help")
+
+    def __init__(self, title: str, text: str, groups: list[tuple[str, list[tuple[Key, bool]]]]) -> None:
+        """``groups``: a scope and its rows, each with whether it works now."""
+        super().__init__()
+        self.help_title, self.help_text, self.groups = title, text, groups
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help"):
+            yield Static(self.help_title, id="help-title", markup=False)
+            yield Static(self.help_text, id="help-text", markup=False)
+            for scope, pairs in self.groups:
+                yield Static(SCOPE_TITLES.get(scope, scope), classes="help-scope", markup=False)
+                for row, works in pairs:
+                    note = "" if works else "  (not now)"
+                    yield Static(f"{row.shown:>8}  {row.help}{note}", classes="help-row" if works else "help-row help-off", markup=False)
+            yield Static("esc closes this help · it is about what is focused: tab, then ? for another panel", id="help-end", markup=False)
+
+    def action_dismiss(self, result: None = None) -> None:  # type: ignore[override]
+        self.dismiss(None)
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#help").scroll_relative(y=lines, animate=False)
