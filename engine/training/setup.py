@@ -14,8 +14,9 @@ from torch import nn
 
 from ..blueprint import Blueprint, declared_anchors
 from ..config import Config
-from ..data.anchors import best_possible_recall, fit_anchors, input_sizes
+from ..data.anchors import best_possible_recall, fit_anchors
 from ..data.batches import BatchLoader
+from ..data.fitted import fitted_sizes
 from ..data.opening import open_split
 from ..data.sample import Dataset
 from ..device import Compute, choose_compute
@@ -123,7 +124,7 @@ def _report_anchors(blueprint: Blueprint, train: Dataset, strides: tuple[int, ..
         for stride, anchors in zip(strides, blueprint.anchors, strict=True)
         for w, h in anchors
     ]
-    recall, mean = best_possible_recall(input_sizes(train, blueprint.input_wh), np.array(pixels))
+    recall, mean = best_possible_recall(fitted_sizes(train, blueprint.input_wh), np.array(pixels))
     shown = ", ".join(f"{w:.0f}x{h:.0f}" for w, h in pixels)
     notes.append(
         f"anchors {shown} px: best possible recall {recall:.3f} at IoU 0.5, mean best IoU {mean:.3f}"
