@@ -60,12 +60,20 @@ class LiveApp(App[int], inherit_bindings=False):
     key_scopes = ("app",)
     BINDINGS = bindings("app")
 
-    def __init__(self, session: Session, folder: Path, source: str = "CONFIG", *, theme: str = DARK.name) -> None:
+    def __init__(
+        self,
+        session: Session,
+        folder: Path,
+        source: str = "CONFIG",
+        *,
+        log_path: Path | None = None,
+        theme: str = DARK.name,
+    ) -> None:
         super().__init__()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = theme
-        self.log_path = folder / "console.log"
+        self.log_path = log_path or folder / "log.txt"
         self.session = session
         self.thread = TrainingThread(session, self.log_path)
         self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder, source)
@@ -169,7 +177,11 @@ class LiveApp(App[int], inherit_bindings=False):
         focused = self.focused
         title, text = ("Live view", NOTHING)
         if isinstance(focused, Panel):
-            title = f"{focused.help_title}: {focused.panel_name}" if focused.help_title == "Chart" else focused.help_title
+            title = (
+                f"{focused.help_title}: {focused.panel_name}"
+                if focused.help_title == "Chart"
+                else focused.help_title
+            )
             text = focused.help_text
         groups = []
         for owner, scopes in owners(self):
@@ -177,5 +189,3 @@ class LiveApp(App[int], inherit_bindings=False):
                 pairs = [(row, works(owner, row)) for row in rows(scope)]
                 groups.append((scope, pairs))
         self.push_screen(HelpScreen(title, text, groups))
-
-

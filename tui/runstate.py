@@ -75,6 +75,12 @@ class Trend:
     def arrow(self) -> str:
         return ("↓" if self.change < 0 else "↑") if self.clear else "→"
 
+    @property
+    def short(self) -> str:
+        """``↓12%``: the arrow says the sign, unless the change is not clear."""
+        sign = "" if self.clear else "-" if self.change < 0 else "+"
+        return f"{self.arrow}{sign}{min(9999, abs(self.change) * 100):.0f}%"
+
     def __str__(self) -> str:
         percent = self.change * 100
         number = f"{percent:+.0f}%" if abs(percent) >= 10 else f"{percent:+.1f}%"

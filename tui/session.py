@@ -57,5 +57,3 @@ def write_traceback(path: Path, error: BaseException) -> None:
             file.write("".join(traceback.format_exception(error)))
     except OSError:
         pass
-
-

@@ -73,7 +73,9 @@ class FakeTraining:
             if step == self.crash_at:
                 raise ZeroDivisionError("the fake training was told to crash")
             if step == self.fail_at:
-                return self._end("failed", f"lobj is not finite at step {step}: images a.jpg, b.jpg", step, epoch, 1)
+                return self._end(
+                    "failed", f"lobj is not finite at step {step}: images a.jpg, b.jpg", step, epoch, 1
+                )
             terms = self._terms(step, total, rng)
             values.append(terms)
             emit(
@@ -111,12 +113,16 @@ class FakeTraining:
             trend = sum(series[-quarter:]) / quarter - sum(series[:quarter]) / quarter
             summaries[name] = Summary(mean, spread, trend, series[-1])
         seconds = self.shown_seconds * len(values)
-        self.feed.emit(EpochDone(epoch, step, summaries, 16 * len(values), 48 * len(values), seconds, 0.000994))
+        self.feed.emit(
+            EpochDone(epoch, step, summaries, 16 * len(values), 48 * len(values), seconds, 0.000994)
+        )
         self.feed.emit(StateChanged("evaluating", "val"))
         map50 = 0.95 * (1 - math.exp(-epoch / 5)) + 0.02 * rng.random()
         is_best = map50 > best
         per_class = {"circle": map50, "square": map50, "cross": map50}
-        self.feed.emit(EvaluationDone(epoch, step, "val", map50, map50 * 0.6, per_class, 60, 180, 2.1, is_best))
+        self.feed.emit(
+            EvaluationDone(epoch, step, "val", map50, map50 * 0.6, per_class, 60, 180, 2.1, is_best)
+        )
         self._serve("checkpoint", step, epoch, is_best)
         self.control.epoch_ended()
         self.feed.emit(StateChanged("training"))
@@ -124,7 +130,9 @@ class FakeTraining:
 
     def _serve(self, request: Request, step: int, epoch: int, best: bool = False) -> None:
         name = "best" if best else "last"
-        self.feed.emit(CheckpointSaved(step, epoch, str(self.folder / "checkpoints" / f"{name}.safetensors"), best))
+        self.feed.emit(
+            CheckpointSaved(step, epoch, str(self.folder / "checkpoints" / f"{name}.safetensors"), best)
+        )
 
     def _paused(self) -> None:
         self.feed.emit(StateChanged("paused"))

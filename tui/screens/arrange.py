@@ -99,7 +99,9 @@ def _grid(width: int, height: int, count: int) -> tuple[int, int, int]:
     return best[1], best[2], fitting
 
 
-def _place_charts(names: list[str], width: int, height: int, columns: int, rows: int, top: int) -> dict[str, Place]:
+def _place_charts(
+    names: list[str], width: int, height: int, columns: int, rows: int, top: int
+) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for row in range(rows):
         y, end = row * height // rows, (row + 1) * height // rows

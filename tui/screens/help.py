@@ -29,8 +29,16 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(SCOPE_TITLES.get(scope, scope), classes="help-scope", markup=False)
                 for row, works in pairs:
                     note = "" if works else "  (not now)"
-                    yield Static(f"{row.shown:>8}  {row.help}{note}", classes="help-row" if works else "help-row help-off", markup=False)
-            yield Static("esc closes this help · it is about what is focused: tab, then ? for another panel", id="help-end", markup=False)
+                    yield Static(
+                        f"{row.shown:>8}  {row.help}{note}",
+                        classes="help-row" if works else "help-row help-off",
+                        markup=False,
+                    )
+            yield Static(
+                "esc closes this help · it is about what is focused: tab, then ? for another panel",
+                id="help-end",
+                markup=False,
+            )
 
     def action_dismiss(self, result: None = None) -> None:  # type: ignore[override]
         self.dismiss(None)

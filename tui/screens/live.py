@@ -91,8 +91,13 @@ class LiveScreen(Screen[None]):
         if events or not alive:
             self.state.apply(events)
             if self.subscription.dropped_steps > self._dropped:
-                lost, self._dropped = self.subscription.dropped_steps - self._dropped, self.subscription.dropped_steps
-                self.state.log("warning", f"{lost:,} steps came faster than they could be read; charts lack them")
+                lost, self._dropped = (
+                    self.subscription.dropped_steps - self._dropped,
+                    self.subscription.dropped_steps,
+                )
+                self.state.log(
+                    "warning", f"{lost:,} steps came faster than they could be read; charts lack them"
+                )
             if not alive:
                 self._take_end()
             if self.state.history and not self.order:
@@ -131,15 +136,22 @@ class LiveScreen(Screen[None]):
 
     def draw(self) -> None:
         """Everything that can be seen and has changed."""
-        if self.query_one("#outcome", Notice).show(self._outcome_lines()):
+        if self.query_one("#outcome", Notice).show(self._notice_lines()):
             self.place()
         self.query_one(Header).invalidate()
         for panel in self.panels():
             panel.invalidate()
         self.query_one(Footer).invalidate()
 
-    def _outcome_lines(self) -> list[str]:
-        lines = outcome(self.state, self.folder, self.source)
+    def outcome_lines(self) -> list[str]:
+        return outcome(self.state, self.folder, self.source)
+
+    def take_last_events(self) -> None:
+        """Fold in what came after the last frame, when there is no screen any more."""
+        self.state.apply(self.subscription.drain())
+
+    def _notice_lines(self) -> list[str]:
+        lines = self.outcome_lines()
         return [*lines, "q leaves; the charts and the table stay until then"] if lines else []
 
     def on_resize(self) -> None:
@@ -276,7 +288,9 @@ class LiveScreen(Screen[None]):
             self.hidden.discard(name)
             self.enlarged = name
         elif name in self._no_room:
-            self.notify(f"There is no room for {name!r} here: hide another panel, or enlarge this one with enter.")
+            self.notify(
+                f"There is no room for {name!r} here: hide another panel, or enlarge this one with enter."
+            )
             return
         elif name in self.hidden:
             self.hidden.discard(name)

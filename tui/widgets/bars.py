@@ -87,4 +87,6 @@ class Notice(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         text = self.lines[y] if y < len(self.lines) else ""
-        return Strip([Segment(shorten(f" {text}", width), self.rich_style)]).adjust_cell_length(width, self.rich_style)
+        return Strip([Segment(shorten(f" {text}", width), self.rich_style)]).adjust_cell_length(
+            width, self.rich_style
+        )

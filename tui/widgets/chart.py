@@ -10,7 +10,7 @@ import numpy as np
 from ..braille import Axis, blank, draw_spans, fit_axis, to_text, x_ticks, y_labels
 from ..format import digits3
 from ..history import Columns, Floats
-from ..runstate import RunState, Trend
+from ..runstate import RunState
 from .panel import Panel, Piece
 
 SMOOTHING = 0.05
@@ -53,7 +53,15 @@ class Chart(Panel):
     def content_key(self) -> object:
         options = self.options
         step = self.state.last.step if self.state.last else 0
-        return (step, len(self.state.evaluations), options.smooth, options.log, options.steps, self.number, self.size)
+        return (
+            step,
+            len(self.state.evaluations),
+            options.smooth,
+            options.log,
+            options.steps,
+            self.number,
+            self.size,
+        )
 
     def x_range(self) -> tuple[int, int]:
         """First and last step drawn: from the first one seen to the newest, at least ten."""
@@ -91,7 +99,9 @@ class Chart(Panel):
         if self.options.log:
             positive = np.concatenate((low[low > 0], high[high > 0]))
             if positive.size:
-                return fit_axis(float(positive.min()), float(positive.max()), log=True), bool((low <= 0).any())
+                return fit_axis(float(positive.min()), float(positive.max()), log=True), bool(
+                    (low <= 0).any()
+                )
         return fit_axis(float(low.min()), float(high.max())), self.options.log
 
     def _curves(self, raw: Columns, axis: Axis, plot: int, rows: int) -> list[list[Piece]]:
@@ -105,9 +115,7 @@ class Chart(Panel):
         draw_spans(line, axis, curve, curve, raw.gap)
         line_codes, band_codes = to_text(line), to_text(band)
         codes = np.where(line_codes != ord(" "), line_codes, band_codes)
-        return [
-            runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))
-        ]
+        return [runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))]
 
     def _x_axis(self, first: int, last: int, margin: int, plot: int, note: str) -> list[Piece]:
         """Below the y labels the unit, then round positions, each label right of its tick; at the end a note."""
@@ -159,19 +167,16 @@ class SeriesChart(Chart):
             return left, []
         bad = self.state.history.bad(self.panel_name) if self.state.history else 0
         value, mean = self.state.value(self.panel_name), self.state.epoch_mean(self.panel_name)
-        left.append((f" {digits3(value):>6}", "strong" if math.isfinite(value) else "bad"))
         trend = self.state.trend(self.panel_name)
         wide = width >= 40
-        optional: list[Piece] = [(f"  {'mean ' if wide else 'μ'}{digits3(mean)}", "plain")]
+        gap = "  " if wide else " "
+        left.append((f"{gap}{digits3(value)}", "strong" if math.isfinite(value) else "bad"))
+        optional: list[Piece] = [(f"{gap}{'mean ' if wide else 'μ'}{digits3(mean)}", "plain")]
         if bad:
-            optional.insert(0, (f"  {bad} non-finite", "bad"))
+            optional.insert(0, (f"{gap}{bad} non-finite", "bad"))
         if trend:
-            optional.append((f"  {trend}", trend_style(trend)))
-        used = len(name) + 7 + 3
-        for piece in optional:
-            if used + len(piece[0]) <= width:
-                left.append(piece)
-                used += len(piece[0])
+            optional.append((f"{gap}{trend if wide else trend.short}", "plain" if trend.clear else "dim"))
+        left += fitting(left, optional, width)
         marks = [word for word, on in (("log", self.options.log), ("smooth", self.options.smooth)) if on]
         return left, [(" ".join(marks), "dim")] if marks and width >= 56 else []
 
@@ -199,15 +204,15 @@ class PrecisionChart(Chart):
         if not self.state.evaluations:
             return left, []
         newest, best = self.state.evaluations[-1], self.state.best
-        left.append((f" {digits3(newest.map50):>6}", "strong"))
-        optional: list[Piece] = [(f"  50-95 {digits3(newest.map50_95)}", "plain")]
-        if best:
-            optional.append((f"  best {digits3(best.map50)} in epoch {best.epoch}", "good"))
-        used = len(left[0][0]) + 10
-        for piece in optional:
-            if used + len(piece[0]) <= width:
-                left.append(piece)
-                used += len(piece[0])
+        wide = width >= 40
+        gap = "  " if wide else " "
+        left.append((f"{gap}{digits3(newest.map50)}", "strong"))
+        optional: list[Piece] = [(f"{gap}50-95 {digits3(newest.map50_95)}", "plain")]
+        if best and best is not newest:
+            optional.append((f"{gap}best {digits3(best.map50)} in epoch {best.epoch}", "good"))
+        elif best:
+            optional.append((f"{gap}best so far", "good"))
+        left += fitting(left, optional, width)
         return left, []
 
     def _axis(self, raw: Columns) -> tuple[Axis | None, bool]:
@@ -226,9 +231,7 @@ class PrecisionChart(Chart):
         draw_spans(line, axis, raw.low, raw.high, raw.gap)
         line_codes, dot_codes = to_text(line), to_text(dotted)
         codes = np.where(line_codes != ord(" "), line_codes, dot_codes)
-        return [
-            runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))
-        ]
+        return [runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))]
 
     def _points(self, values: list[float], first: int, last: int, n: int) -> Columns | None:
         if not values:
@@ -267,5 +270,12 @@ def runs(codes: np.ndarray, chosen: np.ndarray | None, yes: str, no: str) -> lis
     return [(text[a:b], yes if chosen[a] else no) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
 
 
-def trend_style(trend: Trend) -> str:
-    return "plain" if trend.clear else "dim"
+def fitting(left: list[Piece], optional: list[Piece], width: int) -> list[Piece]:
+    """Those of ``optional`` that fit beside ``left`` in a title rule."""
+    used = sum(len(text) for text, _ in left) + 2
+    chosen: list[Piece] = []
+    for piece in optional:
+        if used + len(piece[0]) <= width:
+            chosen.append(piece)
+            used += len(piece[0])
+    return chosen

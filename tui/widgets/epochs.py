@@ -51,7 +51,11 @@ class EpochTable(ScrollingPanel):
 
     def titles(self, statistics: tuple[str, ...]) -> list[str]:
         terms = self.state.started.terms if self.state.started else ()
-        names = [f"{term} {statistic}" if len(statistics) > 1 else term for term in terms for statistic in statistics]
+        names = [
+            f"{term} {statistic}" if len(statistics) > 1 else term
+            for term in terms
+            for statistic in statistics
+        ]
         return [*names, "mAP50", "50-95", "lr", "time"]
 
     def cells(self, row: EpochRow, statistics: tuple[str, ...]) -> list[Cell]:
@@ -65,7 +69,11 @@ class EpochTable(ScrollingPanel):
                 cells.append(Cell(text, "strong" if statistic == "mean" else "plain"))
         scores = row.evaluation
         best = scores is not None and scores == self.state.best
-        cells.append(Cell(("★ " if best else "") + digits3(scores.map50) if scores else "", "good" if best else "strong"))
+        cells.append(
+            Cell(
+                ("★ " if best else "") + digits3(scores.map50) if scores else "", "good" if best else "strong"
+            )
+        )
         cells.append(Cell(digits3(scores.map50_95) if scores else ""))
         cells.append(Cell(digits3(row.done.lr) if row.done else ""))
         cells.append(Cell(duration(row.done.seconds) if row.done else ""))
@@ -74,7 +82,7 @@ class EpochTable(ScrollingPanel):
     def widths(self, statistics: tuple[str, ...]) -> list[int]:
         """Wide enough for any number of ``digits3`` that is usual here; a longer one pushes its neighbours."""
         widths = [max(len(title), 7) + 1 for title in self.titles(statistics)]
-        widths[-4] = 9
+        widths[-4], widths[-2] = 9, 9
         return widths
 
     def _needed(self, statistics: tuple[str, ...]) -> int:
@@ -108,7 +116,10 @@ class EpochTable(ScrollingPanel):
         what = " ".join(statistics) + unit
         shown, total = self._fitting(statistics, width), len(self.widths(statistics))
         hidden = total - len(shown)
-        notes = [f"{hidden} columns beside (←→)" if hidden else "", f"rows {p}" if (p := self.position()) else ""]
+        notes = [
+            f"{hidden} columns beside (←→)" if hidden else "",
+            f"rows {p}" if (p := self.position()) else "",
+        ]
         return [self.name_piece("epochs"), (f"  {what}", "plain")], [("  ".join(filter(None, notes)), "dim")]
 
     def head_lines(self, width: int) -> list[list[Piece]]:
@@ -142,8 +153,6 @@ class EpochTable(ScrollingPanel):
     def action_statistic(self) -> None:
         order = ("auto", *STATISTICS, "all")
         self.statistic = order[(order.index(self.statistic) + 1) % len(order)]
-        if self.statistic == "mean" and self.shown_statistics(self.size.width) == ("mean",):
-            self.statistic = "mean"
         self.column = 0
         self.invalidate(force=True)
 

@@ -20,7 +20,13 @@ STATE_SIGNS = {
     "stopped": "■",
     "failed": "✘",
 }
-_STATE_STYLES = {"training": "good", "finished": "good", "failed": "bad", "paused": "warn", "stopping": "warn"}
+_STATE_STYLES = {
+    "training": "good",
+    "finished": "good",
+    "failed": "bad",
+    "paused": "warn",
+    "stopping": "warn",
+}
 
 
 class Header(Widget):
@@ -53,7 +59,9 @@ class Header(Widget):
         pieces = lines[y]() if y < 3 else []
         base = self.rich_style
         segments = [
-            Segment(text, base + self.get_component_rich_style(f"header--{style}")) for text, style in pieces if text
+            Segment(text, base + self.get_component_rich_style(f"header--{style}"))
+            for text, style in pieces
+            if text
         ]
         return Strip(segments).adjust_cell_length(width, base)
 
@@ -74,7 +82,13 @@ class Header(Widget):
         detail = f"  {state.detail}" if state.detail else ""
         facts = shorten(facts, max(0, room - len(name) - len(detail) - 1))
         gap = self.size.width - len(name) - len(facts) - len(detail) - len(word) - 1
-        return [(name, "name"), (facts, "label"), (" " * max(1, gap), "label"), (detail.strip() + "  " * bool(detail), "plain"), (word, style)]
+        return [
+            (name, "name"),
+            (facts, "label"),
+            (" " * max(1, gap), "label"),
+            (detail.strip() + "  " * bool(detail), "plain"),
+            (word, style),
+        ]
 
     def _numbers(self) -> list[tuple[str, str]]:
         state, started, last = self.state, self.state.started, self.state.last
@@ -98,7 +112,12 @@ class Header(Widget):
             ]
         pieces: list[tuple[str, str]] = []
         for label, value, unit in values:
-            pieces += [(f" {label} " if label else " ", "label"), (value, "value"), (f" {unit}" if unit else "", "label"), (" ", "label")]
+            pieces += [
+                (f" {label} " if label else " ", "label"),
+                (value, "value"),
+                (f" {unit}" if unit else "", "label"),
+                (" ", "label"),
+            ]
         return pieces
 
     def _bar(self) -> list[tuple[str, str]]:
@@ -109,4 +128,10 @@ class Header(Widget):
         halves = round(state.progress * width * 2)
         full, half = divmod(halves, 2)
         done = "━" * full + ("╸" if half else "")
-        return [(" ", "label"), (done, "done"), ("─" * (width - len(done)), "rest"), (percent, "value"), (left, "label")]
+        return [
+            (" ", "label"),
+            (done, "done"),
+            ("─" * (width - len(done)), "rest"),
+            (percent, "value"),
+            (left, "label"),
+        ]

@@ -1,0 +1,214 @@
+"""The command line. Only arguments are read here; each command's work is imported when it is called, so that
+``--help`` and completion cost no second of ``import torch``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from engine.errors import UserError
+
+from .console import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, complain, log_crash
+
+app = typer.Typer(
+    name="yolotui",
+    help="Train, watch and use YOLO-style detectors from the terminal.",
+    epilog="Example: yolotui train configs/demo.toml",
+    add_completion=True,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data = typer.Typer(help="Data sets: the drawn demo set, the audit.", rich_markup_mode=None)
+app.add_typer(data, name="data", epilog="Example: yolotui data check configs/voc.toml")
+
+CONFIG = typer.Argument(metavar="CONFIG", help="A .toml file; see configs/.")
+CODE = typer.Option(metavar="FILE", help="A Python file whose functions replace the reference's.")
+SET = typer.Option("--set", metavar="a.b=c", help="Override a key of the config; may be given several times.")
+JSON = typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"yolotui {metadata.version('yolotui')}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit()
+
+
+@app.command(epilog="Example: yolotui train configs/voc.toml --set train.epochs=5 --run runs/first")
+def train(
+    config: Annotated[Path, CONFIG],
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045 (typer reads it)
+    overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="The run's folder; without it the next free one below runs/."),
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Plain lines instead of the live view.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with --run, or with the newest unfinished run of the config."),
+    ] = False,
+) -> None:
+    """Train a detector: a live view on a terminal, one line per interval elsewhere."""
+    from .commands.train import train as work
+
+    raise typer.Exit(work(config, code, overrides or [], run, headless, resume))
+
+
+@app.command(epilog="Example: yolotui detect photo.jpg pictures/ --weights runs/voc-1 --out detections")
+def detect(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files and folders of images.")
+    ],
+    weights: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="RUN|FILE", help="Without it: the newest run, else the demo weights."),
+    ] = None,
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
+    conf: Annotated[float, typer.Option(min=0, max=1, help="Lowest score shown.")] = 0.25,
+    iou: Annotated[
+        float, typer.Option(min=0, max=1, help="Overlap above which the weaker box is dropped.")
+    ] = 0.45,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the drawn pictures go.")] = Path(
+        "detections"
+    ),
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Find objects in images: a table, drawn pictures, the picture in the terminal."""
+    from .commands.detect import detect as work
+
+    raise typer.Exit(work(images, weights, code, conf, iou, out, as_json))
+
+
+@app.command(
+    "eval",
+    epilog="Examples: yolotui eval configs/voc.toml --weights runs/voc-1   |   "
+    "yolotui eval --truth coco.json --detections results.json",
+)
+def evaluate(
+    config: Annotated[Optional[Path], CONFIG] = None,  # noqa: UP045
+    weights: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="RUN|FILE", help="A run (its best weights where it validated) or a weights file."
+        ),
+    ] = None,
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
+    overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+    split: Annotated[str, typer.Option(metavar="NAME", help="Without it the config's data.val.")] = "",
+    truth: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="JSON", help="COCO annotations, to score --detections against."),
+    ] = None,
+    detections: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="JSON", help="Any detector's COCO-format results."),
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Average precision (VOC and COCO) of weights on a split, or of COCO-format results."""
+    from .commands import evaluate as commands
+
+    if truth is not None and detections is not None and config is None and weights is None:
+        raise typer.Exit(commands.evaluate_files(truth, detections, as_json))
+    if truth is not None or detections is not None:
+        raise UserError(
+            "--truth and --detections go together and without CONFIG or --weights",
+            where="eval",
+            fix="see yolotui eval --help",
+        )
+    if config is None or weights is None:
+        missing = "CONFIG" if config is None else "--weights"
+        raise UserError(f"{missing} is missing", where="eval", fix="see yolotui eval --help")
+    raise typer.Exit(commands.evaluate_split(config, weights, code, split, overrides or [], as_json))
+
+
+@app.command(epilog="Example: yolotui runs runs/")
+def runs(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """List the runs in a folder, newest first."""
+    from .commands.runs import show_runs
+
+    raise typer.Exit(show_runs(root))
+
+
+@data.command(epilog="Example: yolotui data demo")
+def demo(
+    root: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Where to draw it; without it the user's cache."),
+    ] = None,
+) -> None:
+    """Draw the demo set (from a seed, in VOC layout) and print its folder."""
+    from .commands.data import draw
+
+    raise typer.Exit(draw(root))
+
+
+@data.command(epilog="Example: yolotui data check configs/voc.toml --json")
+def check(
+    config: Annotated[Path, CONFIG],
+    overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Read every label and image of a config and say what is wrong with them."""
+    from .commands.data import check as work
+
+    raise typer.Exit(work(config, overrides or [], as_json))
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The console script: maps every way out to its exit code, and never shows a traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = app(args=arguments, prog_name="yolotui", standalone_mode=False)
+        sys.stdout.flush()
+        raise SystemExit(status if isinstance(status, int) else 0)
+    except UserError as error:
+        complain(str(error))
+        raise SystemExit(USAGE) from None
+    except (KeyboardInterrupt, typer.Abort):
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader has gone; the interpreter would complain when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(PIPE_CLOSED) from None
+    except Exception as error:
+        raise SystemExit(_explain(error)) from None
+
+
+def _explain(error: Any) -> int:
+    """One line for what typer complains about (by its form: its classes are private), or for a crash."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "yolotui"
+        complain(f"{error.format_message().rstrip('.')}; see {command} --help")
+        return USAGE
+    complain(f"{type(error).__name__}: {error}; the traceback is in {log_crash(error)}")
+    return FAILED
+
+
+def _terminated(*_: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""``yolotui eval``: average precision of a network on a split, or of anybody's COCO-format results."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.config import load_config
+from engine.errors import UserError
+
+from ..console import print_json
+from ..table import table
+
+if TYPE_CHECKING:
+    from engine.evaluate import Scores
+
+
+def evaluate_split(
+    source: Path, weights: str, code: Path | None, split: str, overrides: list[str], as_json: bool
+) -> int:
+    config = load_config(source, overrides)
+    from engine.predictor import evaluate_config
+
+    _report(evaluate_config(config, weights, split, code, _progress()), as_json)
+    return 0
+
+
+def evaluate_files(truth: Path, detections: Path, as_json: bool) -> int:
+    for path, option in ((truth, "--truth"), (detections, "--detections")):
+        if not path.is_file():
+            raise UserError("no such file", where=f"{option} {path}", fix="name a COCO json")
+    from engine.evaluate import evaluate_coco_files
+
+    _report(evaluate_coco_files(truth, detections), as_json)
+    return 0
+
+
+def _report(scores: Scores, as_json: bool) -> None:
+    document = scores.to_json()
+    if as_json:
+        print_json(document)
+        return
+    print(f"{document['images']:,} images, {document['objects']:,} objects")
+    rows = [
+        ["mAP50", _number(document["map50"])],
+        ["mAP50-95", _number(document["map50_95"])],
+        ["VOC07 mAP50", _number(document["voc07_map50"])],
+        ["VOC mAP50", _number(document["voc_map50"])],
+    ]
+    print("\n".join(table(["", ""], rows)[1:]))
+    print("COCO  " + "  ".join(f"{name} {_number(value)}" for name, value in document["coco"].items()))
+    classes = document["per_class"]
+    if classes:
+        keys = [key for key, value in next(iter(classes.values())).items() if not isinstance(value, dict)]
+        rows = [[name, *(_number(values.get(key)) for key in keys)] for name, values in classes.items()]
+        print("\n".join(["", *table(["class", *keys], rows)]))
+
+
+def _number(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _progress() -> Any:
+    """A counter on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\r\x1b[K" if done >= total else ""
+        print(f"\r{done:,}/{total:,} images", end=end, file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,52 @@
+"""The plain terminal: what is one, one JSON document, one line of error, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+FAILED, USAGE, INTERRUPTED, TERMINATED, PIPE_CLOSED = 1, 2, 130, 143, 141
+"""The thing checked failed; bad usage or input; Ctrl+C; SIGTERM; the reader of our output has gone."""
+
+
+def is_interactive() -> bool:
+    """Whether a live view makes sense: stdin, stdout and stderr are all terminals, and the terminal can draw."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return (
+        all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+    )
+
+
+def print_json(document: Any) -> None:
+    """The one document of ``--json`` on stdout. NaN is null: the standard knows no other way."""
+    print(json.dumps(without_nan(document), indent=2, ensure_ascii=False))
+
+
+def without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return value
+
+
+def complain(text: str) -> None:
+    """One line on stderr, whatever ``text`` holds."""
+    line = " ".join(text.split())
+    print(f"yolotui: {line}", file=sys.stderr)
+
+
+def log_crash(error: BaseException) -> Path:
+    """Write the traceback of an unexpected exception to a file of its own."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="yolotui-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(" ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)))
+    return Path(file.name)

@@ -1,0 +1,170 @@
+"""Training without a screen: plain lines on stdout, in the order in which things happened."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from engine.runs.events import (
+    CheckpointSaved,
+    EvaluationDone,
+    Event,
+    FindingRaised,
+    LogLine,
+    RunEnded,
+    RunStarted,
+    SnapshotTaken,
+    StepDone,
+)
+
+from .console import INTERRUPTED, PIPE_CLOSED, TERMINATED, complain
+from .outcome import outcome
+from .runstate import RunState, checkpoint_line, evaluation_line, finding_line
+from .seedline import seed_line
+from .session import Session, TrainingThread
+
+SIGNAL_EXITS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED, signal.SIGHUP: 129}
+LATENCY = 0.2
+"""Seconds between two looks at the feed."""
+
+
+class HeadlessLog:
+    """Turns events into lines: the seed's line every ``interval`` seconds of steps and at each epoch's end."""
+
+    def __init__(self, interval: float, write: Callable[[str], None]) -> None:
+        self.interval = interval
+        self.write = write
+        self.state = RunState()
+        self._since: list[StepDone] = []
+        self._seconds = 0.0
+        self._epoch = 0
+        self._epoch_seconds = 0.0
+        self._epoch_steps = 0
+
+    def take(self, events: list[Event]) -> None:
+        self.state.apply(events)
+        for event in events:
+            if isinstance(event, StepDone):
+                self._take_step(event)
+            else:
+                self._take_other(event)
+
+    def _take_step(self, step: StepDone) -> None:
+        started = self.state.started
+        if started is None:
+            return
+        if step.epoch != self._epoch:
+            self._epoch, self._epoch_seconds, self._epoch_steps = step.epoch, 0.0, 0
+        self._since.append(step)
+        self._seconds += step.seconds
+        self._epoch_seconds += step.seconds
+        self._epoch_steps += 1
+        if self._seconds >= self.interval or step.iteration == started.steps_per_epoch:
+            self._flush()
+
+    def _flush(self) -> None:
+        started = self.state.started
+        if started is not None and self._since:
+            self.write(seed_line(started, self._since, self._epoch_seconds, self._epoch_steps))
+        self._since, self._seconds = [], 0.0
+
+    def _take_other(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
+                self.write(
+                    f"run {event.run}: {event.network}, {event.parameters:,} parameters, {event.device}, "
+                    f"{event.images:,} images, batch {event.batch_size}{resumed}"
+                )
+            case EvaluationDone():
+                self.write(evaluation_line(event))
+            case CheckpointSaved():
+                self.write(checkpoint_line(event))
+            case SnapshotTaken():
+                self.write(f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
+            case FindingRaised():
+                self.write(f"{event.severity}: {finding_line(event)}")
+            case LogLine():
+                mark = f"{event.level}: " if event.level in ("warning", "error") else ""
+                if event.level != "debug":
+                    self.write(f"{mark}{event.text}")
+            case RunEnded():
+                self._flush()
+            case _:
+                pass
+
+
+def train_headless(session: Session, folder: Path, log_path: Path, source: str, interval: float) -> int:
+    """Run to the end and return the exit code. The first signal stops gracefully, the second at once."""
+    subscription = session.feed.subscribe()
+    thread = TrainingThread(session, log_path)
+    caught: list[int] = []
+    log = HeadlessLog(interval, _Output(session))
+    with _signals(session, caught):
+        thread.start()
+        while thread.is_alive():
+            subscription.arrived.wait(LATENCY)
+            log.take(subscription.drain())
+            # Steps may come by the thousand a second: a look every so often is enough.
+            time.sleep(LATENCY / 4)
+        log.take(subscription.drain())
+    if log.state.ended is None and thread.ended is not None:
+        log.take([thread.ended])
+    return _finish(log, folder, source, caught)
+
+
+def _finish(log: HeadlessLog, folder: Path, source: str, caught: list[int]) -> int:
+    ended = log.state.ended
+    lines = outcome(log.state, folder, source)
+    output = log.write
+    if ended is not None and ended.status == "failed":
+        complain("; ".join(lines) if ended.exit_code == 1 else ended.message)
+    else:
+        for line in lines:
+            output(line)
+    if isinstance(output, _Output) and output.closed:
+        return PIPE_CLOSED
+    if caught:
+        return caught[0]
+    return ended.exit_code if ended else 1
+
+
+class _Output:
+    """Lines to stdout. Where the reader has gone, the training is stopped with a checkpoint, not killed."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.closed = False
+
+    def __call__(self, line: str) -> None:
+        if self.closed:
+            return
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            self.closed = True
+            self.session.control.stop()
+            complain("nobody reads the output any more: stopping with a checkpoint")
+
+
+@contextmanager
+def _signals(session: Session, caught: list[int]) -> Iterator[None]:
+    def handle(number: int, _: FrameType | None) -> None:
+        code = SIGNAL_EXITS[signal.Signals(number)]
+        if caught:
+            raise SystemExit(code)
+        caught.append(code)
+        session.control.stop()
+        print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, handle) for number in SIGNAL_EXITS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

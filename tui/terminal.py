@@ -1,0 +1,84 @@
+"""Running the app in a real terminal, and leaving that terminal as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import complain
+
+if TYPE_CHECKING:
+    from .app import LiveApp
+
+STOP_SECONDS = 60.0
+"""How long a training may take to finish its step and checkpoint after the screen has gone."""
+
+
+def run_live(app: LiveApp) -> int:
+    """Show the app until somebody leaves; returns the exit code. Prints the outcome on the restored screen."""
+    # Inside an app stderr has no file number, and the first spawned or forkserver child would fail on it.
+    resource_tracker.ensure_running()
+    with own_screen(app.log_path):
+        code = app.run()
+    app.live.take_last_events()
+    if app.crash is not None:
+        complain(
+            f"the view failed: {type(app.crash).__name__}: {app.crash}; the traceback is in {app.log_path}"
+        )
+        _stop_training(app)
+        return 1
+    for line in app.live.outcome_lines():
+        print(line)
+    return code if code is not None else 1
+
+
+def _stop_training(app: LiveApp) -> None:
+    """The view is gone, the training is healthy: save what it has."""
+    app.session.control.stop()
+    app.thread.join(STOP_SECONDS)
+    if app.thread.is_alive():
+        complain("the training did not stop in time: steps since its last checkpoint are lost")
+
+
+def leave(code: int, training_alive: bool) -> None:
+    """Exit; where the training thread still runs, at once and without waiting for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if training_alive:
+        # Interpreter shutdown under a thread that is inside native code may crash or hang.
+        os._exit(code)
+    raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def own_screen(log_path: Path) -> Iterator[None]:
+    """Give the driver a file of its own and send everybody else's writes to file 1 and 2 into a log.
+
+    Textual catches what Python prints; what native code writes to the file numbers would tear the screen.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    screen = io.open(os.dup(2), "w", encoding="utf-8", errors="replace")
+    python_stderr = sys.__stderr__
+    try:
+        sys.__stderr__ = screen  # type: ignore[misc]  # where Textual's driver draws
+        for number in saved:
+            os.dup2(log, number)
+        yield
+    finally:
+        sys.__stderr__ = python_stderr  # type: ignore[misc]
+        with contextlib.suppress(OSError):
+            screen.close()
+        for number, copy in saved.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(log)
