@@ -6,13 +6,16 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from ..blueprint import Blueprint
 from ..config import CaptureConfig
+from ..errors import UserError
 from ..runs import events as ev
 from ..runs.environment import environment
 from ..runs.snapshots import CodePlace, Snapshot, SnapshotRing, make_snapshot, save, snapshot_path
+from ..yolo.detector import Detector
 from ..yolo.plugin import NAMES, UserFunctions
 from .step import Captured
 
@@ -97,8 +100,31 @@ def as_snapshot(
     epoch: int,
     reason: str,
 ) -> Snapshot:
-    """On the CPU, with everything that is known about the step."""
+    """On the CPU, with everything that is known about the step.
+
+    Raises ``UserError`` naming the user's function whose tensor has not the declared shape.
+    """
     detector = blueprint.detector()
+    try:
+        return _make(captured, blueprint, detector, user, step, epoch, reason)
+    except ValueError as error:
+        name = {"decoded": "decode", "targets": "assign", "loss": "loss", "pred": "build_model"}.get(
+            str(error).partition(".")[0], ""
+        )
+        if not user.get(name):
+            raise
+        raise UserError(f"`{name}` returned {error}", where=user.place(name)) from None
+
+
+def _make(
+    captured: Captured,
+    blueprint: Blueprint,
+    detector: Detector,
+    user: UserFunctions,
+    step: int,
+    epoch: int,
+    reason: str,
+) -> Snapshot:
     return make_snapshot(
         step=step,
         epoch=epoch,
@@ -122,8 +148,13 @@ def as_snapshot(
             "assign": blueprint.model.assign,
             "assign_ratio": blueprint.model.assign_ratio,
         },
-        versions={k: v for k, v in environment().items() if k in ("yolotui", "torch", "python")},
+        versions=_versions(),
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: value for name, value in environment().items() if name in ("yolotui", "torch", "python")}
 
 
 def code_places(user: UserFunctions) -> dict[str, CodePlace]:
