@@ -22,9 +22,9 @@ def fit_anchors(dataset: Dataset, input_wh: tuple[int, int], count: int, seed: i
     """``[count, 2]`` widths and heights in input pixels, smallest area first.
 
     Every object's size is scaled through the letterbox first. Objects weigh 1 / sqrt(their class's count):
-    the mean of AP counts each class alike, and unweighted k-means spends every anchor on the commonest class (on
-    BCCD three anchors leave out the white cells, one object in thirteen and a third of the score). Raises
-    ``UserError`` where the split has no objects.
+    the mean of AP counts each class alike, and unweighted k-means spends every anchor on the commonest class
+    (on BCCD three anchors leave out the white cells, one object in thirteen and a third of the score).
+    Raises ``UserError`` where the split has no objects.
     """
     sizes, labels = fitted_sizes(dataset, input_wh), _labels(dataset)
     if not len(sizes):
