@@ -26,8 +26,8 @@ def read_coco(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
 
     It is looked for in ``root`` and in ``root/annotations``; pictures, by ``file_name``, in a folder named
     like the split, in ``images/`` (and a folder of the split in there) and in ``root``. ``classes`` may be
-    empty, or choose and order some of the file's categories. Raises ``UserError`` where the file is missing or
-    no COCO json, or where a class is none of its categories.
+    empty, or choose and order some of the file's categories. Raises ``UserError`` where the file is missing
+    or no COCO json, or where a class is none of its categories.
     """
     samples: list[Sample] = []
     problems: list[Problem] = []

@@ -39,10 +39,19 @@ def read_image(path: str | Path) -> Image:
     Grey and transparent pictures become three channels, deeper ones 8 bit. Raises ``UnreadableImage`` also
     for a truncated file, which OpenCV would return half grey.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content. Raises ``UnreadableImage``."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise UnreadableImage(path, _reason(error)) from None
+
+
+def decode_image(data: bytes, path: str | Path) -> Image:
+    """As ``read_image``, from a file's content; ``path`` is for the message."""
     if not data:
         raise UnreadableImage(path, "an empty file")
     header = read_header(data)

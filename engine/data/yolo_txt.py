@@ -25,8 +25,8 @@ def read_yolo(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
     """One split (a key of ``data.yaml``) or several joined by ``+``.
 
     ``root`` is the folder of ``data.yaml``, or the file itself. ``classes`` may be empty: the file's names
-    are used. A bad row is a ``Problem`` of that row and keeps the picture. Raises ``UserError`` where the yaml,
-    the split or its folder is missing, or where ``classes`` are not those of the file.
+    are used. A bad row is a ``Problem`` of that row and keeps the picture. Raises ``UserError`` where the
+    yaml, the split or its folder is missing, or where ``classes`` are not those of the file.
     """
     path = root if root.is_file() else _yaml_in(root)
     table = _load(path)
