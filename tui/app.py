@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from textual import events
 from textual.app import App
@@ -28,12 +29,12 @@ class KeyCommands(Provider):
     """The command palette: the key table's rows that work now, by their sentence."""
 
     def _rows(self) -> list[tuple[str, Key, Callable[[], object]]]:
-        found = []
-        for owner, row in available(self.app):
+        found: list[tuple[str, Key, Callable[[], object]]] = []
+        for owner, row in available(self.screen):
             if row.action == "command_palette" or len(row.keys) > 3:
                 continue
             action = row.action.format(key=row.keys[0])
-            found.append((f"{row.help}  [{row.shown}]", row, partial(self.app.run_action, action, owner)))
+            found.append((f"{row.help}  ({row.shown})", row, partial(self.app.run_action, action, owner)))
         return found
 
     async def discover(self) -> Hits:
@@ -55,7 +56,7 @@ class LiveApp(App[int], inherit_bindings=False):
 
     TITLE = "yolotui"
     CSS_PATH = "live.tcss"
-    COMMANDS = {KeyCommands}
+    COMMANDS: ClassVar = {KeyCommands}
     ENABLE_COMMAND_PALETTE = True
     key_scopes = ("app",)
     BINDINGS = bindings("app")
@@ -114,9 +115,7 @@ class LiveApp(App[int], inherit_bindings=False):
         return ended.exit_code if ended else 1
 
     def stop_then_leave(self, code: int) -> None:
-        if self.live.ended:
-            self.exit(code)
-        elif self.leaving is not None and self.session.control.stopping:
+        if self.live.ended or self.leaving is not None:
             self.exit(code)
         else:
             self.leaving = code
@@ -125,7 +124,7 @@ class LiveApp(App[int], inherit_bindings=False):
             self.live.answer()
 
     def _fatal_error(self) -> None:
-        """Our own code raised: the traceback goes to the log, the terminal gets one line (see ``run_live``)."""
+        """Our own code raised: the traceback goes to the log, ``run_live`` prints one line."""
         import sys
 
         self.crash = sys.exc_info()[1] or self._exception
@@ -184,7 +183,7 @@ class LiveApp(App[int], inherit_bindings=False):
             )
             text = focused.help_text
         groups = []
-        for owner, scopes in owners(self):
+        for owner, scopes in owners(self.screen):
             for scope in scopes:
                 pairs = [(row, works(owner, row)) for row in rows(scope)]
                 groups.append((scope, pairs))

@@ -105,7 +105,8 @@ def draw_spans(dots: Dots, axis: Axis, low: Floats, high: Floats, gap: NDArray[n
         return
 
     def rows(values: Floats) -> Floats:
-        return ((1 - axis.share(values)) * (height - 1)).clip(0, height - 1)
+        scaled: Floats = np.clip((1 - axis.share(values)) * (height - 1), 0, height - 1)
+        return scaled
 
     top, bottom = np.full(width, np.inf), np.full(width, -np.inf)
     top[known], bottom[known] = rows(high[known]), rows(low[known])

@@ -8,13 +8,17 @@ from collections.abc import Callable
 SHARE = 0.05
 FASTEST = 0.25
 SLOWEST = 4.0
+SAVINGS = 0.25
 
 
 class DrawingBudget:
-    """Turns what the last frame cost into the wait before the next.
+    """Turns what the frames cost into the wait before the next one.
 
-    The cost is the CPU time of the drawing thread since the frame before, so layout, compositing and
-    writing to the terminal count, not only our own part. ``clock`` is that thread's CPU clock.
+    Every second of wall time earns ``share`` seconds of CPU, every frame is paid from them, and the next one
+    waits until the account is level again. Up to ``savings`` seconds may be saved up, so that the first frames
+    (dear, as everything is laid out for the first time) and a resize do not make the view stall. The cost is
+    the CPU time of the drawing thread since the frame before: layout, compositing and writing count, not only
+    our own part. ``cpu`` is that thread's clock, ``wall`` everybody's.
     """
 
     def __init__(
@@ -22,19 +26,26 @@ class DrawingBudget:
         share: float = SHARE,
         fastest: float = FASTEST,
         slowest: float = SLOWEST,
-        clock: Callable[[], float] = time.thread_time,
+        savings: float = SAVINGS,
+        cpu: Callable[[], float] = time.thread_time,
+        wall: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.share, self.fastest, self.slowest = share, fastest, slowest
-        self._clock = clock
-        self._mark = clock()
+        self.share, self.fastest, self.slowest, self.savings = share, fastest, slowest, savings
+        self._cpu, self._wall = cpu, wall
+        self._cpu_mark, self._wall_mark = cpu(), wall()
+        self._balance = savings
         self.cost = 0.0
         """Seconds of CPU that the last frame took."""
         self.total = 0.0
         """Seconds of CPU of all frames so far."""
 
     def next_delay(self) -> float:
-        """Seconds to wait before drawing again; call it once a frame."""
-        now = self._clock()
-        self.cost, self._mark = now - self._mark, now
+        """Seconds to wait before drawing again; call it once a frame, after drawing."""
+        cpu, wall = self._cpu(), self._wall()
+        self.cost, self._cpu_mark = cpu - self._cpu_mark, cpu
+        earned, self._wall_mark = (wall - self._wall_mark) * self.share, wall
         self.total += self.cost
-        return min(max(self.fastest, self.cost / self.share), self.slowest)
+        # A debt that the slowest pace cannot work off is forgiven: nobody waits minutes for one dear frame.
+        self._balance = min(self.savings, self._balance + earned) - self.cost
+        self._balance = max(self._balance, -self.slowest * self.share)
+        return min(max(self.fastest, -self._balance / self.share), self.slowest)

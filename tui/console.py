@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ FAILED, USAGE, INTERRUPTED, TERMINATED, PIPE_CLOSED = 1, 2, 130, 143, 141
 
 
 def is_interactive() -> bool:
-    """Whether a live view makes sense: stdin, stdout and stderr are all terminals, and the terminal can draw."""
+    """Whether a live view makes sense: all three streams are terminals, and the terminal can draw."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return (
         all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
@@ -41,6 +42,18 @@ def complain(text: str) -> None:
     """One line on stderr, whatever ``text`` holds."""
     line = " ".join(text.split())
     print(f"yolotui: {line}", file=sys.stderr)
+
+
+def counter(what: str) -> Callable[[int, int], None] | None:
+    """``120/364 images`` on stderr, rewritten in place, where that is a terminal; else None."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\r\x1b[K" if done >= total else ""
+        print(f"\r{done:,}/{total:,} {what}", end=end, file=sys.stderr, flush=True)
+
+    return show
 
 
 def log_crash(error: BaseException) -> Path:

@@ -34,7 +34,7 @@ LATENCY = 0.2
 
 
 class HeadlessLog:
-    """Turns events into lines: the seed's line every ``interval`` seconds of steps and at each epoch's end."""
+    """Events as lines: the seed's line every ``interval`` seconds of steps and at each epoch's end."""
 
     def __init__(self, interval: float, write: Callable[[str], None]) -> None:
         self.interval = interval

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 FACTOR = 4
 
 
@@ -41,14 +42,13 @@ class _Level:
         self.count = np.zeros((capacity, series), dtype=np.int64)
         self.bad = np.zeros((capacity, series), dtype=np.int64)
 
-    def add(
-        self, ids: NDArray[np.int64], low: Floats, high: Floats, total: Floats, count: NDArray, bad: NDArray
-    ) -> None:
+    def add(self, ids: Ints, low: Floats, high: Floats, total: Floats, count: Ints, bad: Ints) -> None:
         """Fold buckets of a finer grain into this level's: ``ids`` ``[k]``, the rest ``[k, series]``."""
         newest = int(ids.max())
         fresh = (ids > newest - len(self.ids)) & (ids >= 0)
         if not fresh.all():
-            ids, low, high, total, count, bad = (part[fresh] for part in (ids, low, high, total, count, bad))
+            ids, low, high, total = ids[fresh], low[fresh], high[fresh], total[fresh]
+            count, bad = count[fresh], bad[fresh]
         slots = ids % len(self.ids)
         stale = slots[self.ids[slots] != ids]
         self.low[stale], self.high[stale] = np.inf, -np.inf
@@ -60,7 +60,7 @@ class _Level:
         np.add.at(self.count, slots, count)
         np.add.at(self.bad, slots, bad)
 
-    def occupied(self) -> NDArray[np.int64]:
+    def occupied(self) -> NDArray[np.intp]:
         """Slots in use, in no order."""
         return np.flatnonzero((self.ids >= 0) & (self.ids > self.ids.max() - len(self.ids)))
 

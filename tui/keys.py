@@ -8,13 +8,14 @@ is neither dispatched nor shown. Two rows may share a key where their actions ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from textual.actions import parse
-from textual.app import App
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.screen import Screen
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ KEYS: tuple[Key, ...] = (
         footer=7,
     ),
     key("view", "l", "log_scale", "log", "Logarithmic or linear value axis in all charts.", footer=8),
-    key("view", "x", "x_unit", "x unit", "Count the x axis in epochs or in steps.", footer=14),
+    key("view", "x", "x_unit", "axis", "Count the x axis in epochs or in steps.", footer=14),
     key(
         "view",
         "m",
@@ -128,7 +129,7 @@ KEYS: tuple[Key, ...] = (
         "ctrl+c",
         "interrupt",
         "interrupt",
-        "Once: stop with a checkpoint and leave. Twice: leave at once; steps since the last checkpoint are lost.",
+        "Once: stop with a checkpoint and leave. Twice: leave at once, with what is not saved lost.",
         shown="^c",
         priority=True,
     ),
@@ -155,7 +156,7 @@ def rows(*scopes: str) -> list[Key]:
     return [row for row in KEYS if row.scope in scopes]
 
 
-def bindings(*scopes: str) -> list[Binding]:
+def bindings(*scopes: str) -> list[BindingType]:
     """Dispatch: what a widget, screen or app of these scopes sets as its ``BINDINGS``."""
     return [
         Binding(name, row.action.format(key=name), row.label, show=False, priority=row.priority)
@@ -164,29 +165,25 @@ def bindings(*scopes: str) -> list[Binding]:
     ]
 
 
-def owners(app: App[object]) -> Iterator[tuple[DOMNode, tuple[str, ...]]]:
-    """Who can take a key now, nearest first: the focused widget, its screen, the app (not below a dialog)."""
-    screen = app.screen
-    chain: Iterable[DOMNode] = (screen.focused or screen).ancestors_with_self
-    for node in chain:
+def owners(screen: Screen[Any]) -> Iterator[tuple[DOMNode, tuple[str, ...]]]:
+    """Who can take a key on a screen, nearest first: the focused widget, the screen, the app."""
+    for node in (screen.focused or screen).ancestors_with_self:
         scopes = getattr(node, "key_scopes", ())
         if scopes:
             yield node, scopes
-    if app not in list(chain) and getattr(app, "key_scopes", ()):
-        yield app, app.key_scopes  # type: ignore[attr-defined]
 
 
 def works(owner: DOMNode, row: Key) -> bool:
     """Whether the row's action does something now."""
-    _, name, parameters = parse(row.action.format(key=row.keys[0]))
-    return owner.check_action(name, parameters) is True
+    parsed = [parse(row.action.format(key=name)) for name in row.keys]
+    return any(owner.check_action(name, parameters) is True for _, name, parameters in parsed)
 
 
-def available(app: App[object]) -> list[tuple[DOMNode, Key]]:
+def available(screen: Screen[Any]) -> list[tuple[DOMNode, Key]]:
     """Every row that works now, with its owner; a key taken by a nearer owner is not repeated."""
     found: list[tuple[DOMNode, Key]] = []
     taken: set[str] = set()
-    for owner, scopes in owners(app):
+    for owner, scopes in owners(screen):
         mine = [row for row in rows(*scopes) if works(owner, row) and not taken.issuperset(row.keys)]
         found += [(owner, row) for row in mine]
         taken.update(name for row in mine for name in row.keys)

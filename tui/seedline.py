@@ -1,4 +1,7 @@
-"""The seed's log line: ``training 1/102, iter 722/722, lr 0.000994: 722it [08:00, 1.50it/s, lcls=1.28, ...]``."""
+"""The seed's log line.
+
+``training 1/102, iter 722/722, lr 0.000994: 722it [08:00, 1.50it/s, lcls=1.28, ...]``
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ STOP_SECONDS = 60.0
 
 
 def run_live(app: LiveApp) -> int:
-    """Show the app until somebody leaves; returns the exit code. Prints the outcome on the restored screen."""
+    """Show the app until somebody leaves; returns the exit code. The outcome is printed after it."""
     # Inside an app stderr has no file number, and the first spawned or forkserver child would fail on it.
     resource_tracker.ensure_running()
     with own_screen(app.log_path):
@@ -67,7 +66,7 @@ def own_screen(log_path: Path) -> Iterator[None]:
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    screen = io.open(os.dup(2), "w", encoding="utf-8", errors="replace")
+    screen = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     python_stderr = sys.__stderr__
     try:
         sys.__stderr__ = screen  # type: ignore[misc]  # where Textual's driver draws

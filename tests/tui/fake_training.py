@@ -63,7 +63,8 @@ class FakeTraining:
         values: list[dict[str, float]] = []
         best, step, epoch = 0.0, 0, 1
         while step < total:
-            if not self.control.wait_turn(lambda request: self._serve(request, step, epoch), self._paused):
+            self._at = (step, epoch)
+            if not self.control.wait_turn(self._serve_request, self._paused):
                 emit(StateChanged("stopping"))
                 self._serve("checkpoint", step, epoch)
                 return self._end("stopped", "on request", step, epoch, 0)
@@ -127,6 +128,9 @@ class FakeTraining:
         self.control.epoch_ended()
         self.feed.emit(StateChanged("training"))
         return max(best, map50)
+
+    def _serve_request(self, request: Request) -> None:
+        self._serve(request, *self._at)
 
     def _serve(self, request: Request, step: int, epoch: int, best: bool = False) -> None:
         name = "best" if best else "last"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.config import load_config
 
-from ..console import FAILED, print_json
+from ..console import FAILED, counter, print_json
+from ..table import table
+
+if TYPE_CHECKING:
+    from engine.data.audit import Audit
 
 
 def draw(root: Path | None) -> int:
     from engine.data.demo import demo_root, draw_demo
 
-    folder = demo_root(str(root) if root else "")
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\r\x1b[K" if done >= total else ""
-            print(f"\r{done:,}/{total:,} images", end=end, file=sys.stderr, flush=True)
-
-    print(draw_demo(folder, progress) or folder)
+    print(draw_demo(demo_root(str(root) if root else ""), counter("images")))
     return 0
 
 
@@ -28,11 +26,33 @@ def check(source: Path, overrides: list[str], as_json: bool) -> int:
     """Exit 1 where the audit found an error."""
     config = load_config(source, overrides)
     from engine.data.audit import audit
+    from engine.nets.registry import head_strides
 
-    found = audit(config)
+    found = audit(config, head_strides(config.model), counter("images"))
     if as_json:
         print_json(found.to_json())
     else:
-        for line in found.lines():
-            print(line)
+        print("\n".join(audit_lines(found)))
     return 0 if found.ok else FAILED
+
+
+def audit_lines(found: Audit) -> list[str]:
+    """What each split holds, how the anchors meet it, and a line a problem."""
+    names = [key for key in asdict(found.splits[0]) if key not in ("name", "per_class")]
+    rows = [[split.name, *(f"{getattr(split, key):,}" for key in names)] for split in found.splits]
+    lines = [f"{found.root} ({found.format})", ""]
+    lines += table(["split", *(name.replace("_", " ") for name in names)], rows)
+    per_class = [
+        [label, *(f"{split.per_class.get(label, 0):,}" for split in found.splits)] for label in found.classes
+    ]
+    lines += ["", *table(["class", *(split.name for split in found.splits)], per_class), ""]
+    anchors = found.anchors
+    sizes = "  ".join(f"{width:.0f}x{height:.0f}" for width, height in anchors.pixels)
+    origin = "by k-means" if anchors.fitted else "from the config"
+    lines.append(f"anchors {origin}, in pixels: {sizes}")
+    lines.append(f"best possible recall at IoU 0.5: {anchors.recall:.3f}, mean IoU {anchors.mean_iou:.3f}")
+    lines.append("")
+    lines += [f"{each.severity}: {each.path}: {each.kind}: {each.detail}" for each in found.problems]
+    counts = ", ".join(f"{number:,} x {kind}" for kind, number in found.counts.items())
+    lines.append(f"{len(found.problems):,} problems: {counts}" if counts else "no problem found")
+    return lines

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import load_config
 from engine.errors import UserError
 
-from ..console import print_json
+from ..console import counter, print_json
 from ..table import table
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def evaluate_split(
     config = load_config(source, overrides)
     from engine.predictor import evaluate_config
 
-    _report(evaluate_config(config, weights, split, code, _progress()), as_json)
+    _report(evaluate_config(config, weights, split, code, counter("images")), as_json)
     return 0
 
 
@@ -62,15 +61,3 @@ def _number(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _progress() -> Any:
-    """A counter on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        end = "\r\x1b[K" if done >= total else ""
-        print(f"\r{done:,}/{total:,} images", end=end, file=sys.stderr, flush=True)
-
-    return show

@@ -29,7 +29,7 @@ class Plan:
 
 
 def arrange(width: int, height: int, charts: Sequence[str], table: bool, log: bool, top: int = 0) -> Plan:
-    """Give the area of ``width`` x ``height`` from row ``top`` on to the charts, the epoch table and the log."""
+    """Divide ``width`` x ``height`` from row ``top`` on among the charts, the epoch table and the log."""
     beside = width >= SIDE_BY_SIDE and table and log
     bottom = _bottom_height(height, bool(charts), table, log, beside)
     places: dict[str, Place] = {}
@@ -44,7 +44,7 @@ def arrange(width: int, height: int, charts: Sequence[str], table: bool, log: bo
     rest = height - used
     y = top + used
     if beside:
-        left = width * 3 // 5
+        left = width * 2 // 3
         places["epochs"] = Place(0, y, left, rest)
         places["log"] = Place(left + GAP, y, width - left - GAP, rest)
         return Plan(places, tuple(no_room))

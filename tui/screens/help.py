@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.table import Table
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
@@ -27,13 +28,13 @@ class HelpScreen(ModalScreen[None]):
             yield Static(self.help_text, id="help-text", markup=False)
             for scope, pairs in self.groups:
                 yield Static(SCOPE_TITLES.get(scope, scope), classes="help-scope", markup=False)
+                grid = Table.grid(padding=(0, 2, 0, 0))
+                grid.add_column(justify="right", width=7)
+                grid.add_column()
                 for row, works in pairs:
                     note = "" if works else "  (not now)"
-                    yield Static(
-                        f"{row.shown:>8}  {row.help}{note}",
-                        classes="help-row" if works else "help-row help-off",
-                        markup=False,
-                    )
+                    grid.add_row(row.shown, row.help + note, style="" if works else "dim")
+                yield Static(grid)
             yield Static(
                 "esc closes this help · it is about what is focused: tab, then ? for another panel",
                 id="help-end",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from textual import events
 from textual.dom import DOMNode
@@ -9,13 +11,15 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..format import shorten
-from ..keys import Key, available
+from ..keys import SCOPE_TITLES, Key, available
+
+SCOPE_ORDER = tuple(SCOPE_TITLES)
 
 
 class Footer(Widget):
     """Keys that work now, from the key table, the most important ones where not all fit."""
 
-    COMPONENT_CLASSES = {"footer--key", "footer--label"}
+    COMPONENT_CLASSES: ClassVar = {"footer--key", "footer--label"}
 
     def __init__(self) -> None:
         super().__init__(id="footer")
@@ -23,13 +27,13 @@ class Footer(Widget):
         self._spots: list[tuple[int, int, DOMNode, Key]] = []
 
     def invalidate(self) -> None:
-        rows = [pair for pair in available(self.app) if pair[1].footer]
+        rows = [pair for pair in available(self.screen) if pair[1].footer]
         if rows != self._rows:
             self._rows = rows
             self.refresh()
 
     def shown(self, width: int) -> tuple[list[tuple[DOMNode, Key]], int]:
-        """The rows that fit, in the table's order, and how many do not."""
+        """The rows that fit, the training's keys first and the way out last, and how many do not fit."""
         ranked = sorted(self._rows, key=lambda pair: pair[1].footer)
         chosen: list[tuple[DOMNode, Key]] = []
         used = 1
@@ -40,7 +44,8 @@ class Footer(Widget):
                 break
             chosen.append(pair)
             used += size
-        return [pair for pair in self._rows if pair in chosen], len(self._rows) - len(chosen)
+        chosen.sort(key=lambda pair: SCOPE_ORDER.index(pair[1].scope))
+        return chosen, len(self._rows) - len(chosen)
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

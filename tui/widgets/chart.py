@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -118,9 +119,10 @@ class Chart(Panel):
         return [runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))]
 
     def _x_axis(self, first: int, last: int, margin: int, plot: int, note: str) -> list[Piece]:
-        """Below the y labels the unit, then round positions, each label right of its tick; at the end a note."""
+        """Below the y labels the unit, then round positions, each right of its tick; at the end a note."""
         per_epoch = self.state.started.steps_per_epoch if self.state.started else 0
-        steps = self.options.steps or not per_epoch
+        # Fractions of the first epoch say less than its steps.
+        steps = self.options.steps or not per_epoch or last - first < per_epoch
         scale = 1 if steps else per_epoch
         unit = "step" if steps else "epoch"
         text = list(unit.rjust(margin - 1)) + [" "] * (plot + 1)
@@ -144,11 +146,11 @@ class SeriesChart(Chart):
     """One loss term, or another value that every step has."""
 
     help_text = (
-        "One value over the steps. The dim band runs from the smallest to the largest value of each column, the "
-        "line is its smoothed mean (s switches it off). In the title: the newest value, the mean of this epoch's "
-        "steps so far, and the trend: the last epoch's worth of steps against as many before it; → means that the "
-        "change is within twice its standard error. A value that is NaN or infinite leaves a gap and is counted "
-        "in the title; it has no part in the axis."
+        "One value over the steps. The dim band runs from the smallest to the largest value of each "
+        "column, the line is its smoothed mean (s switches it off). In the title: the newest value, the "
+        "mean of this epoch's steps so far (μ), and the trend: the last epoch's worth of steps against as "
+        "many before it; → means that the change is within twice its standard error. A value that is NaN "
+        "or infinite leaves a gap and is counted in the title; it has no part in the axis."
     )
 
     def columns(self, first: int, last: int, n: int) -> Columns | None:
@@ -185,8 +187,8 @@ class PrecisionChart(Chart):
     """mAP over the evaluations: at IoU 0.5 as a line, averaged over 0.5..0.95 dotted."""
 
     help_text = (
-        "Average precision after each evaluation: the line is mAP at IoU 0.5, the dotted one the mean over IoU "
-        "0.5 to 0.95, as COCO has it. Without a [data] val split there is none."
+        "Average precision after each evaluation: the line is mAP at IoU 0.5, the dotted one the mean "
+        "over IoU 0.5 to 0.95, as COCO has it. Without a [data] val split there is none."
     )
 
     def empty_text(self) -> str:
@@ -254,7 +256,7 @@ def smoothed(values: Floats, span: float) -> Floats:
     result = np.full(len(values), np.nan)
     for k, value in enumerate(values.tolist()):
         total, weight = total * keep, weight * keep
-        if value == value:  # noqa: PLR0124  (NaN is what is unequal to itself)
+        if value == value:  # NaN is what is unequal to itself
             total, weight = total + (1 - keep) * value, weight + (1 - keep)
             result[k] = total / weight
     return result
@@ -267,7 +269,7 @@ def runs(codes: np.ndarray, chosen: np.ndarray | None, yes: str, no: str) -> lis
         return [(text, yes)]
     edges = np.flatnonzero(np.diff(chosen)) + 1
     cuts = [0, *edges.tolist(), len(text)]
-    return [(text[a:b], yes if chosen[a] else no) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    return [(text[a:b], yes if chosen[a] else no) for a, b in pairwise(cuts) if b > a]
 
 
 def fitting(left: list[Piece], optional: list[Piece], width: int) -> list[Piece]:

@@ -22,10 +22,11 @@ class EpochTable(ScrollingPanel):
     head = 1
     help_title = "Epoch table"
     help_text = (
-        "One row an epoch, the newest at the bottom. mean: over the epoch's steps. spread: their standard deviation. "
-        "trend: the mean of the last quarter minus the mean of the first. last: the last batch alone, which is noise "
-        "and often misread as progress. Where terms are sums over objects, the values are per object. ★ marks the "
-        "best mAP50. m changes the statistic shown; where not all columns fit, ← and → move through them."
+        "One row an epoch, the newest at the bottom. The mean of the epoch's steps stands under the "
+        "term's name; ±: their standard deviation; trend: the mean of the last quarter minus the mean of "
+        "the first; last: the last batch alone, which is noise and often misread as progress. Where terms "
+        "are sums over objects, the values are per object. ★ marks the best mAP50. As many of the four "
+        "are shown as fit; m chooses, and where not all columns fit, ← and → move through them."
     )
 
     def __init__(self, state: RunState) -> None:
@@ -42,20 +43,19 @@ class EpochTable(ScrollingPanel):
     # columns
 
     def shown_statistics(self, width: int) -> tuple[str, ...]:
-        """All four where they fit side by side, else the mean alone, unless one was chosen."""
+        """As many as fit side by side, the mean first, unless one was chosen."""
         if self.statistic == "all":
             return STATISTICS
         if self.statistic != "auto":
             return (self.statistic,)
-        return STATISTICS if self._needed(STATISTICS) <= width else ("mean",)
+        choices = (STATISTICS, STATISTICS[:3], STATISTICS[:2], STATISTICS[:1])
+        return next((some for some in choices if self._needed(some) <= width), STATISTICS[:1])
 
     def titles(self, statistics: tuple[str, ...]) -> list[str]:
         terms = self.state.started.terms if self.state.started else ()
-        names = [
-            f"{term} {statistic}" if len(statistics) > 1 else term
-            for term in terms
-            for statistic in statistics
-        ]
+        heads = {"mean": "", "spread": "±", "trend": "trend", "last": "last"}
+        alone = len(statistics) == 1
+        names = [term if alone else heads[each] or term for term in terms for each in statistics]
         return [*names, "mAP50", "50-95", "lr", "time"]
 
     def cells(self, row: EpochRow, statistics: tuple[str, ...]) -> list[Cell]:
@@ -80,7 +80,7 @@ class EpochTable(ScrollingPanel):
         return cells
 
     def widths(self, statistics: tuple[str, ...]) -> list[int]:
-        """Wide enough for any number of ``digits3`` that is usual here; a longer one pushes its neighbours."""
+        """Wide enough for any number of ``digits3`` that is usual here; a longer one pushes the rest."""
         widths = [max(len(title), 7) + 1 for title in self.titles(statistics)]
         widths[-4], widths[-2] = 9, 9
         return widths

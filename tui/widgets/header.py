@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
@@ -30,7 +32,7 @@ _STATE_STYLES = {
 
 
 class Header(Widget):
-    COMPONENT_CLASSES = {
+    COMPONENT_CLASSES: ClassVar = {
         "header--name",
         "header--label",
         "header--value",
@@ -103,21 +105,17 @@ class Header(Widget):
             ("", digits3(state.images_per_second) if last else "-", "img/s"),
             ("mem", gigabytes(last.memory) if last else "-", ""),
         ]
-        wide = self.size.width >= 110
-        if wide and last:
-            values += [
+        pieces = [piece for value in values for piece in _value(*value)]
+        if last:
+            extras = [
                 ("step", f"{last.step:,}/{started.total_steps:,}", ""),
                 ("grad norm", digits3(last.grad_norm), ""),
                 ("waits for data", f"{state.data_share * 100:.0f}%", ""),
             ]
-        pieces: list[tuple[str, str]] = []
-        for label, value, unit in values:
-            pieces += [
-                (f" {label} " if label else " ", "label"),
-                (value, "value"),
-                (f" {unit}" if unit else "", "label"),
-                (" ", "label"),
-            ]
+            for extra in extras:
+                more = _value(*extra)
+                if sum(len(text) for text, _ in pieces + more) <= self.size.width:
+                    pieces += more
         return pieces
 
     def _bar(self) -> list[tuple[str, str]]:
@@ -135,3 +133,11 @@ class Header(Widget):
             (percent, "value"),
             (left, "label"),
         ]
+
+
+def _value(label: str, value: str, unit: str) -> list[tuple[str, str]]:
+    return [
+        (f" {label} " if label else " ", "label"),
+        (value, "value"),
+        (f" {unit} " if unit else " ", "label"),
+    ]

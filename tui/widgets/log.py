@@ -13,8 +13,8 @@ _STYLES = {"debug": "dim", "info": "plain", "warning": "warn", "error": "bad"}
 class LogPanel(ScrollingPanel):
     help_title = "Log"
     help_text = (
-        "What happened, the newest at the bottom: evaluations, checkpoints, warnings, and what anything in this "
-        f"process printed. The newest {LOG_LINES:,} lines are kept here; the run's folder keeps them all."
+        "What happened, the newest at the bottom: evaluations, checkpoints, warnings, and what anything in "
+        f"this process printed. The newest {LOG_LINES:,} lines are kept here."
     )
 
     def __init__(self, state: RunState) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -20,7 +22,7 @@ class Panel(Widget, can_focus=True):
 
     key_scopes: tuple[str, ...] = ("panel",)
     BINDINGS = bindings("panel")
-    COMPONENT_CLASSES = {
+    COMPONENT_CLASSES: ClassVar = {
         "panel--rule",
         "panel--title",
         "panel--focus",
@@ -88,13 +90,15 @@ class Panel(Widget, can_focus=True):
     def _draw(self) -> list[Strip]:
         width, height = self.size
         lines = [self._title_line(width), *self.body(width, height - 1)]
-        strips = [self.strip(line, width) for line in lines[:height]]
-        return strips + [Strip.blank(width, self.rich_style)] * (height - len(strips))
-
-    def strip(self, pieces: list[Piece], width: int) -> Strip:
         base = self.rich_style
-        segments = [Segment(text, base + self.style_of(name)) for text, name in pieces if text]
-        return Strip(segments).adjust_cell_length(width, base)
+        styles = {name: base + self.style_of(name) for line in lines for _, name in line}
+        strips = [
+            Strip([Segment(text, styles[name]) for text, name in line if text]).adjust_cell_length(
+                width, base
+            )
+            for line in lines[:height]
+        ]
+        return strips + [Strip.blank(width, base)] * (height - len(strips))
 
     def _title_line(self, width: int) -> list[Piece]:
         left, right = self.title(width)
@@ -185,7 +189,7 @@ class ScrollingPanel(Panel):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("scroll", "page", "edge"):
-            first, end = self.window(max(0, self.size.height - 1 - self.head))
+            first, _ = self.window(max(0, self.size.height - 1 - self.head))
             backwards = parameters[0] == -1
             return first > 0 if backwards else self.back > 0
         return super().check_action(action, parameters)
