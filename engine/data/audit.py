@@ -156,12 +156,11 @@ def _doubles(sample: Sample, classes: Sequence[str]) -> list[Problem]:
     overlap = common / np.maximum(areas[:, None] + areas[None] - common, 1e-9)
     same = (sample.labels[:, None] == sample.labels[None]) & ~(sample.crowd[:, None] | sample.crowd[None])
     pairs = np.argwhere(np.triu((overlap >= DOUBLE_IOU) & same, 1)).tolist()
-    return [
-        Problem(
-            "double annotation", str(sample.path), _pair(sample, classes, *pair, float(overlap[tuple(pair)]))
-        )
-        for pair in pairs
-    ]
+    found: list[Problem] = []
+    for first, second in pairs:
+        detail = _pair(sample, classes, first, second, float(overlap[first, second]))
+        found.append(Problem("double annotation", str(sample.path), detail))
+    return found
 
 
 def _pair(sample: Sample, classes: Sequence[str], first: int, second: int, overlap: float) -> str:

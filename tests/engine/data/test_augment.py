@@ -1,0 +1,144 @@
+"""A painted box is followed through every change: where the paint ends up, the box is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine.config import AugmentConfig
+from engine.data.augment import Colour, augmented, visible_part
+from engine.data.letterbox import GREY, framed
+from engine.data.mosaic import mosaic
+from engine.letterbox import Letterbox
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SIZE = (80, 60)
+INPUT = (96, 64)
+GEOMETRY = AugmentConfig(flip_x=0.5, flip_y=0.5, scale=0.3, translate=0.2, min_visible=0.25, mosaic=1)
+FLIPS = AugmentConfig(flip_x=0.5, flip_y=0.5)
+
+
+def painted(box: tuple[int, int, int, int], size: tuple[int, int] = SIZE) -> np.ndarray:
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    x1, y1, x2, y2 = box
+    image[y1:y2, x1:x2] = 255
+    return image
+
+
+def paint_bounds(canvas: np.ndarray) -> np.ndarray:
+    """Where the paint is, to the half-covered pixel."""
+    seen = (canvas >= 200).all(axis=2)
+    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+boxes = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(8, 20), st.integers(8, 20)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(boxes, st.integers(0, 10_000), st.sampled_from([GEOMETRY, FLIPS]))
+def test_the_box_follows_its_paint(box: tuple[int, int, int, int], seed: int, augment: AugmentConfig) -> None:
+    place = Letterbox.fit(SIZE, SIZE)
+    truth = np.array([box], np.float32)
+    fitted = (painted(box), truth, np.array([3]))
+    canvas, moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed))
+    assert canvas.shape == (SIZE[1], SIZE[0], 3)
+    if not len(moved):
+        assert augment is GEOMETRY  # flips alone lose nothing
+        return
+    assert labels.tolist() == [3]
+    tolerance = 1.0 if augment is GEOMETRY else 0
+    np.testing.assert_allclose(paint_bounds(canvas), moved[0], atol=tolerance + 1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(boxes, min_size=4, max_size=4), st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
+def test_in_a_mosaic_every_box_follows_its_paint(
+    four: list[tuple[int, int, int, int]], seed: int, scale: float
+) -> None:
+    augment = AugmentConfig(flip_x=0.5, flip_y=0.5, scale=scale, min_visible=0.25, mosaic=1)
+    # each tile has paint of its own in one channel of two levels, to tell the four apart
+    tiles = []
+    for number, box in enumerate(four):
+        image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        image[box[1] : box[3], box[0] : box[2]] = 60 * (number + 1)
+        tiles.append((image, np.array([box], np.float32), np.array([number])))
+    canvas, moved, labels = mosaic(tiles, INPUT, augment, np.random.default_rng(seed))
+    assert canvas.shape == (INPUT[1], INPUT[0], 3)
+    assert len(set(labels.tolist())) == len(labels)
+    for box, label in zip(moved, labels.tolist(), strict=True):
+        x1, y1, x2, y2 = np.round(box).astype(int)
+        if x2 - x1 < 5 or y2 - y1 < 5:
+            continue
+        inner = canvas[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+        assert (inner == 60 * (label + 1)).all()
+        if scale == 0:  # objects keep their scale: never larger, smaller only where cut
+            whole = four[label]
+            assert x2 - x1 <= whole[2] - whole[0]
+            assert y2 - y1 <= whole[3] - whole[1]
+
+
+def test_mosaic_tiles_cover_the_canvas_and_hidden_boxes_are_dropped() -> None:
+    image = np.full((64, 96, 3), 9, np.uint8)
+    whole = (image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]))
+    augment = AugmentConfig(min_visible=0.9, mosaic=1)
+    canvas, moved, _ = mosaic([whole] * 4, INPUT, augment, np.random.default_rng(0))
+    assert (canvas == 9).all()
+    assert not len(moved)
+
+
+def test_without_changes_it_is_the_letterbox() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    place = Letterbox.fit(SIZE, INPUT)
+    fitted = np.repeat(image[:, :1], place.new_w, axis=1)[: place.new_h]
+    fitted = np.ascontiguousarray(np.resize(fitted, (place.new_h, place.new_w, 3)))
+    canvas, moved, _ = augmented(
+        (fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0])),
+        place,
+        AugmentConfig(),
+        np.random.default_rng(0),
+    )
+    np.testing.assert_array_equal(canvas, framed(fitted, place))
+    shift = [place.left, place.top] * 2
+    np.testing.assert_array_equal(moved, np.array([[1, 2, 30, 40]]) + shift)
+
+
+def test_colour_leaves_the_borders_grey() -> None:
+    augment = AugmentConfig(gain=0.5, brightness=0.5, hue=0.5, saturation=1, exposure=1)
+    place = Letterbox.fit((40, 64), (64, 64))
+    image = np.full((64, 40, 3), (40, 120, 200), np.uint8)
+    nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    canvas, _, _ = augmented((image, *nothing), place, augment, np.random.default_rng(1))
+    assert (canvas[:, : place.left] == GREY).all()
+    assert (canvas[:, place.left + 40 :] == GREY).all()
+    assert (canvas[:, place.left : place.left + 40] != image).any()
+
+
+def test_gain_and_brightness_stay_in_their_bounds() -> None:
+    augment = AugmentConfig(gain=0.075, brightness=0.15)
+    image = np.full((2, 2, 3), 100, np.uint8)
+    seen = np.array([Colour.draw(augment, np.random.default_rng(k)).apply(image)[0, 0] for k in range(300)])
+    assert seen.min() >= round(100 * 0.85 * 0.925)
+    assert seen.max() <= round(100 * 1.15 * 1.075)
+    assert seen.std() > 5
+    assert (seen != seen[:, :1]).any()  # channels differ
+    np.testing.assert_array_equal(image, 100)  # the source (which may be a cache) stays
+
+
+def test_exposure_scales_value_alone() -> None:
+    image = np.full((2, 2, 3), (30, 60, 90), np.uint8)
+    augment = AugmentConfig(exposure=1.0)
+    for seed in range(20):
+        b, g, r = (float(v) for v in Colour.draw(augment, np.random.default_rng(seed)).apply(image)[0, 0])
+        assert 44 <= r <= 181
+        assert b / r == pytest.approx(1 / 3, abs=0.03)
+        assert g / r == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_visible_part_drops_below_the_share() -> None:
+    truths = np.array([[-30, 0, 10, 10], [-29, 0, 11, 10], [50, 50, 60, 60]], np.float32)
+    clipped, keep = visible_part(truths, (0, 0, 40, 40), 0.26)
+    assert keep.tolist() == [False, True, False]
+    np.testing.assert_array_equal(clipped[1], [0, 0, 11, 10])
