@@ -17,7 +17,9 @@ MakeVoc = Callable[..., Path]
 def make_voc(tmp_path: Path) -> MakeVoc:
     """``make_voc({"a": [("cat", (xmin, ymin, xmax, ymax))]}, size=(64, 48))``: a VOC folder, split ``train``."""
 
-    def make(images: dict[str, Objects], size: tuple[int, int] = (64, 48), root: Path = tmp_path / "voc") -> Path:
+    def make(
+        images: dict[str, Objects], size: tuple[int, int] = (64, 48), root: Path = tmp_path / "voc"
+    ) -> Path:
         for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
@@ -32,7 +34,9 @@ def make_voc(tmp_path: Path) -> MakeVoc:
 
 
 def annotation(objects: Objects, size: tuple[int, int] | None) -> str:
-    stated = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
+    stated = (
+        f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
+    )
     items = "".join(
         f"<object><name>{name}</name><bndbox><xmax>{x2}</xmax><xmin>{x1}</xmin><ymax>{y2}</ymax>"
         f"<ymin>{y1}</ymin></bndbox></object>"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from engine.config import AugmentConfig
 from engine.data.augment import Colour, augmented, visible_part
 from engine.data.letterbox import GREY, framed
 from engine.data.mosaic import mosaic
 from engine.letterbox import Letterbox
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SIZE = (80, 60)
 INPUT = (96, 64)

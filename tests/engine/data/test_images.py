@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from engine.data.images import UnreadableImage, image_size, read_image
 
 
@@ -53,7 +54,10 @@ def test_size_is_that_of_the_decoded_picture(tmp_path: Path, suffix: str) -> Non
 
 
 def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> None:
-    for name, image in {"grey": picture()[..., 0], "clear": np.dstack((picture(), picture()[..., 0]))}.items():
+    for name, image in {
+        "grey": picture()[..., 0],
+        "clear": np.dstack((picture(), picture()[..., 0])),
+    }.items():
         path = tmp_path / f"{name}.png"
         path.write_bytes(encoded(image, ".png"))
         assert read_image(path).shape == (24, 40, 3)

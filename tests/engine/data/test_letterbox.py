@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from engine.data.letterbox import GREY, letterbox
-from engine.letterbox import Letterbox
 from hypothesis import given
 from hypothesis import strategies as st
+
+from engine.data.letterbox import GREY, letterbox
+from engine.letterbox import Letterbox
 
 side = st.integers(1, 3000)
 input_side = st.integers(32, 640)

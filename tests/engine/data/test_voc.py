@@ -4,16 +4,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from engine.config import DataConfig
 from engine.data.opening import open_split
 from engine.data.voc import read_annotation, read_voc
 from engine.errors import UserError
 
 BCCD = ["RBC", "WBC", "Platelets"]
-VOC = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
-).split()
+VOC = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 
 
 @pytest.fixture
@@ -76,7 +95,7 @@ def test_voc_mini_whole(shared_data: Path) -> None:
     np.testing.assert_array_equal(odd_order.boxes, [[0, 38, 248, 300]])
 
 
-def test_first_pixel(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_first_pixel(make_voc) -> None:
     root = make_voc({"a": [("cat", (1, 1, 64, 48)), ("cat", (30.5, 40, 10, 20))]})
     counted_from_1 = read_voc(root, "train", ["cat"], first_pixel=1)
     np.testing.assert_array_equal(counted_from_1.samples[0].boxes, [[0, 0, 64, 48], [9, 19, 30.5, 40]])
@@ -84,7 +103,7 @@ def test_first_pixel(make_voc) -> None:  # type: ignore[no-untyped-def]
     np.testing.assert_array_equal(counted_from_0.samples[0].boxes, [[1, 1, 64, 48], [10, 20, 30.5, 40]])
 
 
-def test_boxes_are_dropped_or_cut_with_a_line_each(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_boxes_are_dropped_or_cut_with_a_line_each(make_voc) -> None:
     root = make_voc(
         {
             "a": [
@@ -108,7 +127,7 @@ def test_boxes_are_dropped_or_cut_with_a_line_each(make_voc) -> None:  # type: i
     assert data.samples[1].boxes.shape == (0, 4)
 
 
-def test_objects_without_name_or_box_are_skipped_with_a_line(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_objects_without_name_or_box_are_skipped_with_a_line(make_voc) -> None:
     root = make_voc({"a": [("cat", (5, 5, 9, 9))]})
     xml = root / "Annotations" / "a.xml"
     bad = "<object><name>cat</name></object><object><bndbox><xmin>1</xmin></bndbox></object></annotation>"
@@ -118,7 +137,7 @@ def test_objects_without_name_or_box_are_skipped_with_a_line(make_voc) -> None: 
     assert data.objects == 1
 
 
-def test_missing_files_drop_the_image_and_keep_the_split(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_missing_files_drop_the_image_and_keep_the_split(make_voc) -> None:
     root = make_voc({name: [("cat", (5, 5, 9, 9))] for name in "abc"})
     (root / "JPEGImages" / "a.jpg").unlink()
     (root / "Annotations" / "b.xml").unlink()
@@ -127,7 +146,7 @@ def test_missing_files_drop_the_image_and_keep_the_split(make_voc) -> None:  # t
     assert [problem.kind for problem in data.problems] == ["missing image", "missing annotation"]
 
 
-def test_the_pictures_own_size_counts(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_the_pictures_own_size_counts(make_voc) -> None:
     root = make_voc({"a": [("cat", (5, 5, 60, 40))]})
     xml = root / "Annotations" / "a.xml"
     xml.write_text(xml.read_text().replace("<width>64<", "<width>32<"))
@@ -137,7 +156,7 @@ def test_the_pictures_own_size_counts(make_voc) -> None:  # type: ignore[no-unty
     np.testing.assert_array_equal(data.samples[0].boxes, [[4, 4, 60, 40]])
 
 
-def test_split_lines_of_per_class_lists_and_doubles(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_split_lines_of_per_class_lists_and_doubles(make_voc) -> None:
     root = make_voc({"a": [], "b": []})
     (root / "ImageSets" / "Main" / "cat_train.txt").write_text("b -1\n\na  1\nb.jpg 0\n")
     assert [s.image_id for s in read_voc(root, "cat_train+train", ["cat"]).samples] == ["b", "a"]
@@ -166,7 +185,7 @@ def test_broken_xml_is_named(tmp_path: Path, content: bytes) -> None:
         read_annotation(path)
 
 
-def test_user_mistakes_name_file_and_remedy(make_voc) -> None:  # type: ignore[no-untyped-def]
+def test_user_mistakes_name_file_and_remedy(make_voc) -> None:
     root = make_voc({"a": [("catt", (5, 5, 9, 9))]})
     config = DataConfig(root=str(root), classes=["cat", "dog"])
     with pytest.raises(UserError, match=r"a\.xml: class 'catt' .*data\.classes.*nearest there is 'cat'"):
