@@ -15,7 +15,7 @@ MakeVoc = Callable[..., Path]
 
 @pytest.fixture
 def make_voc(tmp_path: Path) -> MakeVoc:
-    """``make_voc({"a": [("cat", (xmin, ymin, xmax, ymax))]}, size=(64, 48))``: a VOC folder, split ``train``."""
+    """``make_voc({"a": [("cat", (xmin, ymin, xmax, ymax))]}, size=(64, 48))``: VOC, split ``train``."""
 
     def make(
         images: dict[str, Objects], size: tuple[int, int] = (64, 48), root: Path = tmp_path / "voc"

@@ -71,7 +71,7 @@ def test_a_truncated_file_is_refused_without_noise(
     data = encoded(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8), suffix)
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UnreadableImage, match="truncated|corrupt"):
+    with pytest.raises(UnreadableImage, match=r"truncated|corrupt"):
         read_image(path)
     assert capfd.readouterr() == ("", "")
 
