@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import psutil
@@ -68,3 +69,10 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
         raise UserError("fp16 needs a GPU", where="train.precision", fix="set it to auto, fp32 or bf16")
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     return Compute(chosen, dtypes[precision])
+
+
+def worker_count(wanted: int, compute: Compute) -> int:
+    """-1: none on the CPU, whose cores the training uses; up to 8 beside a GPU."""
+    if wanted >= 0:
+        return wanted
+    return 0 if compute.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))

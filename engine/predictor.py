@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .data.batches import BatchLoader
 from .data.letterbox import letterbox
 from .data.opening import open_split
 from .data.sample import Dataset, Image
-from .device import Compute, choose_compute
+from .device import Compute, choose_compute, worker_count
 from .errors import UserError
 from .evaluate import Detections, Scores, evaluate
 from .nets.weights import load_exactly, read_description
@@ -30,6 +31,7 @@ DETECT_CONF, DETECT_IOU = 0.25, 0.45
 EVALUATE_CONF, EVALUATE_IOU = 0.005, 0.6
 """Scores are taken over all confidences: a low threshold, so that the curve has its tail."""
 
+CacheMode = Literal["auto", "ram", "none"]
 Progress = Callable[[int, int], None]
 
 
@@ -116,15 +118,17 @@ def demo_weights() -> Path:
     raise UserError("there is no run below runs/ and no demo weights", fix="train one, or give --weights")
 
 
+def evaluation_loader(
+    dataset: Dataset, blueprint: Blueprint, batch_size: int, workers: int = 0, cache: CacheMode = "none"
+) -> BatchLoader:
+    """Every image once, letterboxed; ``cache`` pays where a split is scored again and again."""
+    return BatchLoader(dataset, blueprint.input_wh, batch_size, workers=workers, cache=cache)
+
+
 def predict_dataset(
-    predictor: Predictor,
-    dataset: Dataset,
-    batch_size: int,
-    progress: Progress | None = None,
-    workers: int = 0,
+    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
 ) -> list[Detections]:
     """A split at the thresholds of scoring: one ``Detections`` an image that could be read."""
-    loader = BatchLoader(dataset, predictor.blueprint.input_wh, batch_size, workers=workers)
     done = 0
     found: list[Detections] = []
     for batch in loader.ordered_batches():
@@ -135,19 +139,14 @@ def predict_dataset(
         done += len(samples) + len(batch.skipped)
         if progress is not None:
             progress(done, len(dataset))
-    loader.close()
     return found
 
 
 def score_dataset(
-    predictor: Predictor,
-    dataset: Dataset,
-    batch_size: int,
-    progress: Progress | None = None,
-    workers: int = 0,
+    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
 ) -> Scores:
     """AP of a network on a split."""
-    detections = predict_dataset(predictor, dataset, batch_size, progress, workers)
+    detections = predict_dataset(predictor, dataset, loader, progress)
     return evaluate(dataset.samples, detections, dataset.classes)
 
 
@@ -170,7 +169,16 @@ def evaluate_config(
             where=predictor.source,
             fix="use the weights' own config, or set data.classes",
         )
-    return score_dataset(predictor, dataset, config.train.batch_size, progress)
+    loader = evaluation_loader(
+        dataset,
+        predictor.blueprint,
+        config.train.batch_size,
+        worker_count(config.train.workers, predictor.compute),
+    )
+    try:
+        return score_dataset(predictor, dataset, loader, progress)
+    finally:
+        loader.close()
 
 
 def _names(classes: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ from .step import Captured
 
 RECENT = 50
 """Steps whose median says what a term usually is."""
+FELT = 0.5
+"""A leap counts where it adds this share of the usual total."""
 
 
 class Captures:
@@ -75,12 +77,14 @@ class Captures:
     def spike(self, done: ev.StepDone) -> str:
         """What leapt at this step, or an empty string. At most once an epoch."""
         leapt = ""
+        usual = {name: statistics.median(recent) for name, recent in self._recent.items()}
         for name, value in done.terms.items():
             recent = self._recent.setdefault(name, deque(maxlen=RECENT))
             if len(recent) == RECENT and self._config.spike and not leapt:
-                usual = statistics.median(recent)
-                if usual > 0 and value > self._config.spike * usual:
-                    leapt = f"{name} leapt to {value:.3g}, usually {usual:.3g}"
+                # a term that is nearly nothing beside the total leaps all the time and means nothing
+                felt = value - usual[name] > FELT * usual.get("total", 0.0)
+                if felt and value > self._config.spike * usual[name] > 0:
+                    leapt = f"{name} leapt to {value:.3g}, usually {usual[name]:.3g}"
             if math.isfinite(value):
                 recent.append(value)
         if not leapt or done.epoch == self._spike_epoch:

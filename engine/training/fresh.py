@@ -35,4 +35,4 @@ def look_once(config: Config) -> Snapshot:
         where = f"{Path(parts.user.path).name}:{line}"
         raise UserError(text, where=where, fix="mend that line") from error
     finally:
-        parts.loader.close()
+        parts.close()

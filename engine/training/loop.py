@@ -213,12 +213,13 @@ class Loop:
 
     def _validate(self) -> None:
         assert self.parts.val is not None
+        assert self.parts.val_loader is not None
         self.emit(ev.StateChanged("evaluating"))
         started = time.perf_counter()
         model = self._stepper.averaged
         was_training = model.training
         predictor = make_predictor(model.eval(), self.parts.blueprint, self.parts.user, self.parts.compute)
-        scores = score_dataset(predictor, self.parts.val, self.config.train.batch_size)
+        scores = score_dataset(predictor, self.parts.val, self.parts.val_loader)
         model.train(was_training)
         best = scores.map50_95 > self._best
         if best:

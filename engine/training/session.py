@@ -90,7 +90,7 @@ class Training:
                 "failed", _in_one_line(error, self.parts.user), step, epoch, _exit_code(error)
             )
         self.feed.emit(ended)
-        self.parts.loader.close()
+        self.parts.close()
         self._store.close()
         return ended
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from ..data.batches import BatchLoader
 from ..data.fitted import fitted_sizes
 from ..data.opening import open_split
 from ..data.sample import Dataset
-from ..device import Compute, choose_compute
+from ..device import Compute, choose_compute, worker_count
 from ..nets.registry import head_strides
 from ..nets.weights import load_what_fits
-from ..predictor import find_weights
+from ..predictor import evaluation_loader, find_weights
 from ..yolo.plugin import UserFunctions, load_functions
 
 
@@ -37,8 +36,14 @@ class Parts:
     compute: Compute
     model: nn.Module
     loader: BatchLoader
+    val_loader: BatchLoader | None
     notes: list[str]
     """Lines for the run's log: what was dropped, how well the anchors fit."""
+
+    def close(self) -> None:
+        self.loader.close()
+        if self.val_loader is not None:
+            self.val_loader.close()
 
 
 def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
@@ -61,6 +66,7 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
     if config.model.weights and kept is None:
         copied, missing = load_what_fits(model, find_weights(config.model.weights))
         notes.append(f"started from {config.model.weights}: {copied} tensors copied, {len(missing)} fresh")
+    workers = worker_count(config.train.workers, compute)
     loader = BatchLoader(
         train,
         blueprint.input_wh,
@@ -68,7 +74,7 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
         augment=config.augment,
         seed=config.train.seed,
         encode=blueprint.detector(user).encode,
-        workers=worker_count(config.train.workers, compute),
+        workers=workers,
         transform=user.get("transform"),
         cache=config.data.cache,
         use_difficult=config.data.use_difficult,
@@ -76,14 +82,10 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
     )
     if loader.note:
         notes.append(loader.note)
-    return Parts(train, val, blueprint, user, compute, model, loader, notes)
-
-
-def worker_count(wanted: int, compute: Compute) -> int:
-    """-1: none on the CPU, whose cores the training uses; up to 8 beside a GPU."""
-    if wanted >= 0:
-        return wanted
-    return 0 if compute.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+    val_loader = val and evaluation_loader(
+        val, blueprint, config.train.batch_size, workers, config.data.cache
+    )
+    return Parts(train, val, blueprint, user, compute, model, loader, val_loader, notes)
 
 
 def describe(dataset: Dataset) -> list[str]:
