@@ -1,0 +1,424 @@
+"""The user's ``assign`` alone, against the contract rather than against the reference's tie-breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..layout import TARGET
+from ..yolo.assign import Assigned, assign
+from .assign_explained import explain_place, explain_values
+from .calling import Called, Refusal
+from .findings import Finding
+from .inputs import Scene, anchor_margin, generator, given, scene, uniform
+from .stage import Stage
+
+Results = Iterator[tuple[str, list[Finding]]]
+TOLERANCE = 1e-4
+
+
+def probe_assign(called: Called, stage: Stage) -> Results:
+    """One truth an image first, where nothing can collide; then many, borders, and contested slots."""
+    single = _singles(stage)
+    targets = run_assign(called, stage, single)
+    yield "assign.call", []
+    wrong = _judge(called, stage, single, targets, "assign.roundtrip")
+    yield "assign.roundtrip", wrong
+    if wrong:
+        return
+    for name, made in (
+        ("assign.many", scene(stage, [3, 0, 4, 1], seed=23)),
+        ("assign.border", _borders(stage)),
+    ):
+        if name == "assign.border":
+            beyond = _raises_at_edge(called, stage, made)
+            if beyond:
+                yield name, beyond
+                return
+        wrong = _judge(called, stage, made, run_assign(called, stage, made), name)
+        yield name, wrong
+        if wrong:
+            return
+    yield "assign.collisions", _collisions(called, stage)
+    yield "assign.inputs", _inputs(called, stage, single)
+    yield "assign.empty", _empty(called, stage)
+
+
+def run_assign(called: Called, stage: Stage, made: Scene) -> list[Tensor]:
+    """The user's targets, declared channels on canonical axes, one a head."""
+    boxes, labels = [b.clone() for b in made.boxes], [k.clone() for k in made.labels]
+    got = called.call("assign", boxes, labels, stage.given_heads())
+    several = len(stage.heads) > 1
+    parts = list(got) if several and isinstance(got, (list, tuple)) else [got]
+    shapes = [list(stage.layout.target_shape(made.batch, head)) for head in stage.heads]
+    what = [list(p.shape) if isinstance(p, Tensor) else type(p).__name__ for p in parts]
+    if what != shapes:
+        expected = str(shapes if several else shapes[0])
+        shown = str(what if several else what[0])
+        raise called.refusal(
+            "assign",
+            "shape",
+            f"assign of {made.batch} images returns {shown}",
+            expected=f"shape {expected} for order {stage.layout.order!r}",
+            got=shown,
+            fix="one entry an image, the declared axes and channels"
+            + (", a list with one tensor a head" if several else ""),
+        )
+    if any(not p.is_floating_point() for p in parts):
+        raise called.refusal(
+            "assign",
+            "type",
+            f"assign returns {parts[0].dtype}",
+            expected="torch.float32",
+            got=str(parts[0].dtype),
+            fix="build the targets with torch.zeros(...) of the boxes' type",
+        )
+    count = len(stage.layout.target)
+    return [
+        stage.layout.to_canonical_axes(p.detach().float().contiguous(), h, count)
+        for p, h in zip(parts, stage.heads, strict=True)
+    ]
+
+
+def _singles(stage: Stage) -> Scene:
+    """Twelve images of one truth each, and one without any in the middle."""
+    return scene(stage, [1] * 6 + [0] + [1] * 6, seed=7)
+
+
+def _borders(stage: Stage) -> Scene:
+    """Centres at exactly 1.0 and 0.0, boxes against the right and the bottom edge, tiny and nearly whole."""
+    sizes = _clear_sizes(stage, 6)
+    small = [min(s, 0.4) for s in sizes[0]]
+    boxes = [
+        [1.0, 0.37, *sizes[0]],
+        [0.41, 1.0, *sizes[1]],
+        [1.0, 1.0, *sizes[2]],
+        [0.0, 0.0, *sizes[3]],
+        [1 - small[0] / 2, 0.63, *small],
+        [0.99999, 0.99999, *sizes[4]],
+    ]
+    each = [torch.tensor([box], dtype=torch.float32) for box in boxes]
+    labels = [torch.tensor([k % stage.classes]) for k in range(len(each))]
+    return given(stage, each, labels)
+
+
+def _raises_at_edge(called: Called, stage: Stage, made: Scene) -> list[Finding]:
+    """Where a centre at the border makes assign raise: which border, the finding's channels say."""
+    refused: list[tuple[int, Finding]] = []
+    for image in range(made.batch):
+        alone = given(stage, made.boxes[image : image + 1], made.labels[image : image + 1])
+        try:
+            run_assign(called, stage, alone)
+        except Refusal as refusal:
+            refused.append((image, refusal.finding))
+    if not refused:
+        return []
+    image, finding = refused[0]
+    channels = tuple(
+        n for k, n in enumerate("xy") if any(float(made.boxes[i][0, k]) in (0.0, 1.0) for i, _ in refused[:1])
+    )
+    cx, cy = made.boxes[image][0, :2].tolist()
+    return [
+        replace(
+            finding,
+            probe="assign.border",
+            channels=channels or ("x", "y"),
+            message=f"{finding.message}, for a truth whose centre lies at ({cx:g}, {cy:g})",
+            fix="a centre at exactly 1.0 belongs to the last cell: min(int(cx * grid_w), grid_w - 1)",
+        )
+    ]
+
+
+def _clear_sizes(stage: Stage, count: int) -> list[tuple[float, float]]:
+    """Sizes with one clearly best anchor."""
+    g = generator(3)
+    anchors = torch.cat([head.anchors.float() * head.stride for head in stage.heads])
+    width, height = stage.input_wh
+    sizes: list[tuple[float, float]] = []
+    for number in range(count * 40):
+        w, h = anchors[number % len(anchors)].tolist()
+        size = (min(w / width * uniform(0.8, 1.2, g), 0.95), min(h / height * uniform(0.8, 1.2, g), 0.95))
+        if anchor_margin(size, stage.heads) > (0.04 if number < count * 30 else 0):
+            sizes.append(size)
+        if len(sizes) == count:
+            break
+    return sizes or [(0.3, 0.4)] * count
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one truth was put: head, row, column, anchor and the declared channels there."""
+
+    head: int
+    y: int
+    x: int
+    a: int
+    values: Tensor
+
+
+def slots_of(targets: list[Tensor], image: int, mask: int) -> list[Slot]:
+    found = []
+    for k, target in enumerate(targets):
+        for y, x, a in (target[image, ..., mask] != 0).nonzero().tolist():
+            found.append(Slot(k, y, x, a, target[image, y, x, a]))
+    return found
+
+
+def wanted_slots(stage: Stage, made: Scene) -> list[Tensor]:
+    """The contract's target, one slot a truth, declared channels on canonical axes."""
+    return _declared(stage, made.targets)
+
+
+def _declared(stage: Stage, canonical: list[Tensor]) -> list[Tensor]:
+    count = len(stage.layout.target)
+    return [
+        stage.layout.to_canonical_axes(stage.layout.write_targets(t, h).contiguous(), h, count)
+        for t, h in zip(canonical, stage.heads, strict=True)
+    ]
+
+
+def _by_rule(stage: Stage, made: Scene) -> Assigned:
+    """All slots that the declared rule may use."""
+    return assign(made.boxes, made.labels, stage.heads, stage.detector.rule, stage.detector.ratio)
+
+
+def _judge(called: Called, stage: Stage, made: Scene, targets: list[Tensor], probe: str) -> list[Finding]:
+    """Every truth in its own slot, whole; nothing but allowed slots positive; the rest zero."""
+    mask = stage.layout.target.index("mask")
+    wanted = wanted_slots(stage, made)
+    by_rule = _declared(stage, _by_rule(stage, made).targets)
+    alone = all(len(b) <= 1 for b in made.boxes)
+    missing, extra, values = [], [], []
+    for k, (got, want, rule) in enumerate(zip(targets, wanted, by_rule, strict=True)):
+        here, there, allowed = got[..., mask] != 0, want[..., mask] != 0, rule[..., mask] != 0
+        missing += [(k, *place) for place in (there & ~here).nonzero().tolist()]
+        extra += [(k, *place) for place in (here & ~(allowed | there)).nonzero().tolist()]
+        values += _wrong_values(stage, k, got, want, here & there)
+        if alone:  # nobody competes: the further slots hold that truth
+            values += _wrong_values(stage, k, got, rule, here & allowed & ~there)
+    make = _Maker(called, stage, made, targets, by_rule if alone else wanted, probe)
+    if missing or extra:
+        return [make.misplaced(missing, extra)]
+    if values:
+        return [make.wrong_values(values)]
+    return make.dirty_negatives()
+
+
+def _wrong_values(stage: Stage, k: int, got: Tensor, want: Tensor, both: Tensor) -> list[tuple[int, ...]]:
+    """(head, image, row, column, anchor, channel) where a positive slot's value is off; iou is free."""
+    off = ~((got - want).abs() <= TOLERANCE * (1 + want.abs())) & both.unsqueeze(-1)
+    if "iou" in stage.layout.target:
+        off[..., stage.layout.target.index("iou")] = False
+    return [(k, *place) for place in off.nonzero().tolist()]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Findings about one scene."""
+
+    called: Called
+    stage: Stage
+    made: Scene
+    targets: list[Tensor]
+    wanted: list[Tensor]
+    probe: str
+
+    def misplaced(self, missing: list[tuple[int, ...]], extra: list[tuple[int, ...]]) -> Finding:
+        truths = sum(len(b) for b in self.made.boxes)
+        explained = explain_place(self.stage, self.made, self.targets, self.wanted)
+        first = (missing or extra)[0]
+        k, *cell = first
+        message = explained.text or (
+            f"assign leaves {len(missing)} of {truths} truths out of their slot"
+            if missing
+            else f"assign makes {len(extra)} slots positive that hold no truth's cell and best anchor"
+        )
+        place = f"targets[{', '.join(map(str, cell))}]" + (f" of head {k}" if len(self.targets) > 1 else "")
+        found = slots_of(self.targets, cell[0], self.stage.layout.target.index("mask"))
+        shown = ", ".join(f"[{cell[0]}, {s.y}, {s.x}, {s.a}]" for s in found[:3]) or "no slot of that image"
+        return self.called.placed(
+            Finding(
+                "error",
+                self.probe,
+                "assign",
+                message,
+                tensor="targets",
+                channels=explained.channels or ("mask",),
+                expected=f"{place} {'holds' if missing else 'is zero:'} "
+                + (f"the truth {self._truth(cell[0])}" if missing else "no truth belongs there"),
+                got=f"positive: {shown}",
+                fix=explained.fix or "index targets[b, int(cy * grid_h), int(cx * grid_w), best anchor]",
+                cell=tuple(cell),
+            )
+        )
+
+    def wrong_values(self, places: list[tuple[int, ...]]) -> Finding:
+        names = self.stage.layout.target
+        wrong = tuple(name for c, name in enumerate(names) if any(place[-1] == c for place in places))
+        k, *cell, c = places[0]
+        got, want = self.targets[k][tuple(cell)], self.wanted[k][tuple(cell)]
+        explained = explain_values(self.stage, self.made, self.targets, self.wanted, wrong)
+        units = f"xy in {self.stage.layout.target_xy} units, wh in {self.stage.layout.target_wh}"
+        return self.called.placed(
+            Finding(
+                "error",
+                self.probe,
+                "assign",
+                f"assign writes {' '.join(wrong)} wrongly"
+                + (f": {explained.text}" if explained.text else ""),
+                tensor="targets",
+                channels=explained.channels or wrong,
+                expected=f"{names[c]} = {float(want[c]):.4g} (declared: {units})",
+                got=f"{names[c]} = {float(got[c]):.4g}",
+                fix=explained.fix or f"write {' '.join(names)} in that order, {units}",
+                cell=tuple(cell),
+            )
+        )
+
+    def dirty_negatives(self) -> list[Finding]:
+        mask = self.stage.layout.target.index("mask")
+        for target in self.targets:
+            dirty = (target != 0) & (target[..., mask] == 0).unsqueeze(-1)
+            if bool(dirty.any()):
+                names = tuple(n for c, n in enumerate(self.stage.layout.target) if bool(dirty[..., c].any()))
+                place = dirty.nonzero()[0].tolist()
+                return [
+                    self.called.placed(
+                        Finding(
+                            "error",
+                            self.probe,
+                            "assign",
+                            f"negative slots hold {' '.join(names)}",
+                            tensor="targets",
+                            channels=names,
+                            expected="every channel of a negative slot is 0",
+                            got=f"{float(target[tuple(place)]):.4g}",
+                            fix="start from torch.zeros and write the positive slots only",
+                            cell=tuple(place[:4]),
+                        )
+                    )
+                ]
+        return []
+
+    def _truth(self, image: int) -> str:
+        box = self.made.boxes[image][0].tolist() if len(self.made.boxes[image]) else []
+        return "(" + ", ".join(f"{v:.3f}" for v in box) + ")"
+
+
+def _collisions(called: Called, stage: Stage) -> list[Finding]:
+    """Two truths of one size in one cell: any of the legitimate ways, as long as a slot holds one truth."""
+    base = scene(stage, [1, 1], seed=31)
+    boxes, labels = [], []
+    for k, box in enumerate(base.boxes):
+        other = box.clone()
+        other[:, :2] += 0.01 * torch.tensor([1.0 / stage.heads[0].grid_w, -1.0 / stage.heads[0].grid_h])
+        other[:, 2:] *= 1.02
+        boxes.append(torch.cat((box, other)))
+        labels.append(torch.tensor([0, stage.classes - 1]) if k else torch.tensor([stage.classes - 1, 0]))
+    made = given(stage, boxes, labels)
+    targets = run_assign(called, stage, made)
+    names = stage.layout.target
+    mask, iou = names.index("mask"), names.index("iou") if "iou" in names else -1
+    one_each = [given(stage, [b[j : j + 1] for b in boxes], [c[j : j + 1] for c in labels]) for j in (0, 1)]
+    lost = 0
+    for image in range(2):
+        held = [False, False]
+        for slot in slots_of(targets, image, mask):
+            fits = [_holds(stage, one_each[j], image, slot, iou) for j in (0, 1)]
+            if not any(fits):
+                return [_mixed(called, stage, slot, image)]
+            held = [was or now for was, now in zip(held, fits, strict=True)]
+        lost += held.count(False)
+    if not lost:
+        return []
+    finding = Finding(
+        "warning",
+        "assign.collisions",
+        "assign",
+        f"where two truths want one slot, assign keeps one of them: {lost} of 4 were lost in such cells",
+        tensor="targets",
+        channels=("mask",),
+        expected="legitimate: overwriting, first come or the next best anchor",
+        got=f"{lost} truths without a slot",
+        fix="give the second truth its next best anchor if your data is crowded (`data check` counts such cells)",
+    )
+    return [called.placed(finding)]
+
+
+def _holds(stage: Stage, made: Scene, image: int, slot: Slot, iou: int) -> bool:
+    """Whether a slot holds this truth whole, in the declared units of that very slot."""
+    head = stage.heads[slot.head]
+    canonical = torch.zeros(1, head.grid_h, head.grid_w, head.anchor_count, len(TARGET))
+    box = made.boxes[image][0]
+    row = [1.0, float(made.labels[image][0]), *box.tolist(), 2 - float(box[2] * box[3]), 0.0]
+    canonical[0, slot.y, slot.x, slot.a] = torch.tensor(row)
+    declared = stage.layout.write_targets(canonical, head).contiguous()
+    want = stage.layout.to_canonical_axes(declared, head, len(stage.layout.target))[0, slot.y, slot.x, slot.a]
+    close = (slot.values - want).abs() <= TOLERANCE * (1 + want.abs())
+    if iou >= 0:
+        close[iou] = True
+    return bool(close.all())
+
+
+def _mixed(called: Called, stage: Stage, slot: Slot, image: int) -> Finding:
+    finding = Finding(
+        "error",
+        "assign.collisions",
+        "assign",
+        "where two truths want one slot, the slot holds neither of them whole",
+        tensor="targets",
+        channels=tuple(n for n in stage.layout.target if n != "iou"),
+        expected="one whole truth in a slot",
+        got=" ".join(f"{n}={float(v):.4g}" for n, v in zip(stage.layout.target, slot.values, strict=True)),
+        fix="write all channels of a slot from one truth: an assignment, not +=",
+        cell=(image, slot.y, slot.x, slot.a),
+    )
+    return called.placed(finding)
+
+
+def _inputs(called: Called, stage: Stage, made: Scene) -> list[Finding]:
+    boxes, labels = [b.clone() for b in made.boxes], [k.clone() for k in made.labels]
+    called.call("assign", boxes, labels, stage.given_heads())
+    same_boxes = len(boxes) == len(made.boxes) and all(
+        torch.equal(x, y) for x, y in zip(boxes, made.boxes, strict=True)
+    )
+    same_labels = len(labels) == len(made.labels) and all(
+        torch.equal(x, y) for x, y in zip(labels, made.labels, strict=True)
+    )
+    if same_boxes and same_labels:
+        return []
+    finding = Finding(
+        "error",
+        "assign.inputs",
+        "assign",
+        f"assign changes the {'labels' if same_boxes else 'boxes'} it is given",
+        tensor="labels" if same_boxes else "boxes",
+        channels=("class",) if same_boxes else ("x", "y", "w", "h"),
+        expected="inputs as they were",
+        got="overwritten",
+        fix="work on a copy: boxes = boxes * size, not boxes *= size",
+    )
+    return [called.placed(finding)]
+
+
+def _empty(called: Called, stage: Stage) -> list[Finding]:
+    """A batch without any object is a batch."""
+    made = given(stage, [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.int64)] * 2)
+    targets = run_assign(called, stage, made)
+    if not any(bool((t != 0).any()) for t in targets):
+        return []
+    finding = Finding(
+        "error",
+        "assign.empty",
+        "assign",
+        "a batch without objects gets positive slots",
+        tensor="targets",
+        channels=("mask",),
+        expected="all zeros",
+        got=f"{sum(int((t != 0).sum()) for t in targets)} values that are not 0",
+        fix="start from fresh zeros in every call",
+    )
+    return [called.placed(finding)]

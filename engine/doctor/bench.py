@@ -1,0 +1,94 @@
+"""Runs probes, keeps what they said, and tells a fault from a function that merely does not follow ``head``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from .calling import Called, Refusal
+from .findings import Finding, ProbeOutcome, Table
+from .stage import Stage
+
+Results = Iterator[tuple[str, list[Finding]]]
+Probe = Callable[[Stage], Results]
+Outcome = dict[str, list[Finding]]
+
+
+@dataclass
+class Bench:
+    """``failed``: the functions with an error so far; later probes run with the reference in their place."""
+
+    called: Called
+    stages: tuple[Stage, Stage, Stage]
+    probes: list[ProbeOutcome] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    @property
+    def failed(self) -> set[str]:
+        return {finding.function for finding in self.findings if finding.severity == "error"}
+
+    def alone(self, function: str, probe: Callable[[], Results]) -> None:
+        """A probe that needs no stage."""
+        self.keep(function, gather(probe()))
+
+    def staged(self, function: str, probe: Probe) -> None:
+        """On the config's own heads; where those show no error, on uneven ones; where these do, on the
+        control heads, which tell whether the function follows ``head`` at all."""
+        own, uneven, control = self.stages
+        outcome = gather(probe(own))
+        if not _errors(outcome):
+            other = gather(probe(uneven))
+            if _errors(other):
+                if _errors(gather(probe(control))):
+                    other = {name: [_constant(f) for f in found] for name, found in other.items()}
+                else:
+                    other = {name: [_uneven(f) for f in found] for name, found in other.items()}
+            for name, found in other.items():
+                known = {(f.probe, f.message) for f in outcome.get(name, [])}
+                outcome.setdefault(name, [])
+                outcome[name] += [
+                    f for f in found if f.severity != "info" and (f.probe, f.message) not in known
+                ]
+        self.keep(function, outcome)
+
+    def keep(self, function: str, outcome: Outcome) -> None:
+        for name, found in outcome.items():
+            status = "failed" if any(f.severity == "error" for f in found) else "passed"
+            self.probes.append(ProbeOutcome(name, function, status))  # type: ignore[arg-type]
+            self.findings += [self.called.placed(finding) for finding in found]
+
+    def skip(self, name: str, function: str, why: str) -> None:
+        self.probes.append(ProbeOutcome(name, function, "skipped", why))
+
+
+def gather(results: Iterable[tuple[str, list[Finding]]]) -> Outcome:
+    """All that a probe says; a refusal ends it and is its last word."""
+    outcome: Outcome = {}
+    try:
+        for name, found in results:
+            outcome.setdefault(name, []).extend(found)
+    except Refusal as refusal:
+        outcome.setdefault(refusal.finding.probe, []).append(refusal.finding)
+    return outcome
+
+
+def _errors(outcome: Outcome) -> bool:
+    return any(f.severity == "error" for found in outcome.values() for f in found)
+
+
+def _constant(finding: Finding) -> Finding:
+    if finding.severity != "error":
+        return finding
+    return replace(
+        finding,
+        severity="warning",
+        message=f"{finding.function} does not follow head: right for this config's heads, wrong for other grids or anchors ({finding.message})",
+        fix="take grid_h, grid_w and anchors from head instead of constants",
+    )
+
+
+def _uneven(finding: Finding) -> Finding:
+    return replace(
+        finding, message=f"{finding.message} (seen on a grid with grid_h != grid_w and uneven anchors)"
+    )

@@ -1,0 +1,40 @@
+"""One root cause first: order of the findings, and which of them are consequences of which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .findings import PIPELINE, SEVERITIES, Finding
+
+
+def ordered(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors, warnings, infos; among errors, root causes in the pipeline's order before consequences.
+
+    A finding is a consequence where a probe showed it (``follows``: it vanished when that function was
+    replaced by the reference), or where it concerns the same loss term, or the same function's further
+    probes, as the root.
+    """
+    rank = {name: place for place, name in enumerate(PIPELINE)}
+
+    def key(item: tuple[int, Finding]) -> tuple[int, int, int, int]:
+        place, finding = item
+        severity = SEVERITIES.index(finding.severity)
+        return severity, int(bool(finding.follows)), rank.get(finding.function, len(rank)), place
+
+    listed = [finding for _, finding in sorted(enumerate(findings), key=key)]
+    return [_linked(finding, place, listed) for place, finding in enumerate(listed)]
+
+
+def _linked(finding: Finding, place: int, listed: Sequence[Finding]) -> Finding:
+    if finding.severity != "error":
+        return finding
+    for earlier, root in enumerate(listed[:place]):
+        if root.severity != "error" or root.follows:
+            continue
+        explained = finding.follows == root.function
+        # a plain error of another function stands on its own: it was probed with reference inputs
+        same = root.function == finding.function and bool(root.term) and root.term == finding.term
+        if explained or same:
+            return replace(finding, consequence_of=earlier)
+    return finding

@@ -1,0 +1,107 @@
+"""The doctor: every function of the user's alone with reference inputs, then together; one root cause first."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..config import Config
+from .assign import probe_assign
+from .bench import Bench
+from .blame import ordered
+from .calling import Called, swapped
+from .data import examine_data
+from .decode import probe_decode
+from .detect import probe_detect
+from .findings import Finding, Report
+from .iou import probe_iou
+from .stage import Stage, references, stages
+from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
+
+Progress = Callable[[str], None]
+
+
+def check(
+    config: Config,
+    *,
+    source: Path,
+    code: Path | None = None,
+    deep: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Examine a config, its data and the user's functions, before training.
+
+    ``source`` is the config's file (which ``[loss]`` keys it sets is read from its text), ``code`` overrides
+    ``[code] file``. ``progress`` is told what is being probed. Mistakes in the user's code are findings;
+    raises ``UserError`` for a config or data that cannot be used at all. Nothing is written.
+    """
+    started = time.perf_counter()
+    tell = progress or (lambda text: None)
+    with _quiet_state():
+        tell("code")
+        path = str(code) if code is not None else config.code.file
+        user, broken = load_user(path) if path else (None, [])
+        data = examine_data(config)
+        blueprint = blueprint_of(config, data.classes, data.anchors)
+        called = Called(user) if user is not None else Called(blueprint.detector().user)
+        subject = Subject(config, blueprint, called, declared_loss_keys(source))
+        bench = Bench(called, stages(blueprint.detector()))
+        bench.keep("config", {"code.import": broken} if path else {})
+        bench.keep("data", data.outcome)
+        if user is not None:
+            bench.keep("config", {"code.names": misspelt(user)})
+        _functions(subject, bench, tell, deep)
+    findings = tuple(ordered(bench.findings))
+    return Report(time.perf_counter() - started, tuple(bench.probes), findings, tuple(bench.tables))
+
+
+def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
+    called = subject.called
+    if called.has("iou"):
+        tell("iou")
+        bench.alone("iou", lambda: probe_iou(called))
+    if called.has("assign"):
+        tell("assign")
+        bench.staged("assign", lambda stage: probe_assign(called, stage))
+    if called.has("decode"):
+        tell("decode")
+        bench.staged("decode", lambda stage: probe_decode(called, stage, bench.tables))
+    if called.has("detect"):
+        tell("detect")
+        _with_references(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
+
+
+def _with_references(
+    bench: Bench, function: str, probe: Callable[[Stage], Iterator[tuple[str, list[Finding]]]]
+) -> None:
+    """With the reference standing in for the user's functions that have already failed."""
+
+    def guarded(stage: Stage) -> Iterator[tuple[str, list[Finding]]]:
+        stand_in = {
+            name: f for name, f in references(stage).items() if name in bench.failed and name != function
+        }
+        with swapped(bench.called.user, stand_in):
+            yield from probe(stage)
+
+    bench.staged(function, guarded)
+
+
+@contextlib.contextmanager
+def _quiet_state() -> Iterator[None]:
+    """Deterministic seeds, the user's prints kept off stdout, and the random states put back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_everything()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
