@@ -33,7 +33,6 @@ from ..errors import UserError
 from ..files import write_atomically
 from ..layout import Head, Layout
 from .declared_axes import slot_map
-from .snapshot_ring import SnapshotRing as SnapshotRing
 
 FORMAT = "yolotui snapshot"
 VERSION = 1

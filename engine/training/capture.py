@@ -14,7 +14,8 @@ from ..config import CaptureConfig
 from ..errors import UserError
 from ..runs import events as ev
 from ..runs.environment import environment
-from ..runs.snapshots import CodePlace, Snapshot, SnapshotRing, make_snapshot, save, snapshot_path
+from ..runs.snapshot_ring import SnapshotRing
+from ..runs.snapshots import CodePlace, Snapshot, make_snapshot, save, snapshot_path
 from ..yolo.detector import Detector
 from ..yolo.plugin import NAMES, UserFunctions
 from .step import Captured
