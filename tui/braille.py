@@ -133,7 +133,7 @@ def _bridge(top: Floats, bottom: Floats, known: NDArray[np.intp], gap: NDArray[n
     columns, left, right = columns[whole], left[whole], right[whole]
     slope = (middle[right] - middle[left]) / (known[right] - known[left])
     line = middle[left] + slope * (columns - known[left])
-    top[columns], bottom[columns] = line - np.abs(slope) / 2, line + np.abs(slope) / 2
+    top[columns] = bottom[columns] = line
 
 
 def _join(top: Floats, bottom: Floats) -> None:

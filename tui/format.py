@@ -17,7 +17,7 @@ def digits3(value: float) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
-    rounded = round(value, 2 - exponent) if -5 < exponent < 5 else value
+    rounded = round(value, max(0, 2 - exponent)) if -5 < exponent < 5 else value
     size = abs(rounded)
     if size >= 1e5 or size < 1e-4:
         mantissa, power = f"{value:.2e}".split("e")

@@ -44,6 +44,8 @@ class _Level:
 
     def add(self, ids: Ints, low: Floats, high: Floats, total: Floats, count: Ints, bad: Ints) -> None:
         """Fold buckets of a finer grain into this level's: ``ids`` ``[k]``, the rest ``[k, series]``."""
+        if not ids.size:
+            return
         newest = int(ids.max())
         fresh = (ids > newest - len(self.ids)) & (ids >= 0)
         if not fresh.all():

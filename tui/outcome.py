@@ -15,9 +15,16 @@ def outcome(state: RunState, folder: Path, source: str) -> list[str]:
     if ended is None:
         return []
     best = state.best
-    reached = f" · best mAP50 {digits3(best.map50)} in epoch {best.epoch}" if best else ""
-    place = shorten_path(folder)
-    first = f"{ended.status}: {ended.message} · step {ended.step:,}, epoch {ended.epoch}{reached} · {place}"
+    total = f" of {state.started.total_steps:,}" if state.started else ""
+    parts = [
+        f"{ended.status} at step {ended.step:,}{total}, epoch {ended.epoch}",
+        f"best mAP50 {digits3(best.map50)} in epoch {best.epoch}" if best else "",
+        place := shorten_path(folder),
+    ]
+    if ended.status == "failed":
+        parts.insert(0, f"failed: {ended.message}")
+        parts[1] = f"step {ended.step:,}{total}" if ended.step else ""
+    first = " · ".join(part for part in parts if part)
     run = shlex.quote(place)
     if ended.status == "finished":
         return [first, f"next: yolotui detect IMAGE --weights {run}"]

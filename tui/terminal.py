@@ -67,14 +67,15 @@ def own_screen(log_path: Path) -> Iterator[None]:
     saved = {number: os.dup(number) for number in (1, 2)}
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     screen = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
-    python_stderr = sys.__stderr__
+    before = sys.__stdout__, sys.__stderr__
     try:
-        sys.__stderr__ = screen  # type: ignore[misc]  # where Textual's driver draws
+        # Textual's driver draws on the one and asks the other for the terminal's size.
+        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
         for number in saved:
             os.dup2(log, number)
         yield
     finally:
-        sys.__stderr__ = python_stderr  # type: ignore[misc]
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
         with contextlib.suppress(OSError):
             screen.close()
         for number, copy in saved.items():

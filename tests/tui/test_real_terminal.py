@@ -23,10 +23,10 @@ PATIENCE = 60.0
 
 
 class Terminal:
-    """A program in a pseudo-terminal of 80 x 24, and the screen that a user would see."""
+    """A program in a pseudo-terminal, and the screen that a user would see."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
-        self.screen = pyte.Screen(80, 24)
+    def __init__(self, folder: Path, size: tuple[int, int] = (80, 24), **options: object) -> None:
+        self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
         arguments = [str(ROOT / "tests" / "tui" / "pty_app.py"), str(folder), json.dumps(options)]
@@ -36,7 +36,7 @@ class Terminal:
             "COLORTERM": "truecolor",
         }
         self.child = pexpect.spawn(
-            sys.executable, arguments, dimensions=(24, 80), env=environment, timeout=PATIENCE
+            sys.executable, arguments, dimensions=size[::-1], env=environment, timeout=PATIENCE
         )
         self.before = termios.tcgetattr(self.child.child_fd)
 
@@ -60,6 +60,10 @@ class Terminal:
             if condition(self.text):
                 return
         raise AssertionError(f"never saw {what}:\n{self.text}")
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
 
     def press(self, keys: str) -> None:
         self.child.send(keys)
@@ -133,8 +137,22 @@ def test_pause_step_quit(start: Callable[..., Terminal]) -> None:
     assert terminal.wait() == 0
     terminal.assert_restored()
     tail = terminal.raw[terminal.raw.rfind(b"\x1b[?1049l") :].decode()
-    assert "stopped: on request" in tail
+    assert "stopped at step " in tail
     assert "next: yolotui train configs/demo.toml --run" in tail
+
+
+def test_the_whole_terminal_is_used_and_a_resize_followed(start: Callable[..., Terminal]) -> None:
+    terminal = start(size=(132, 40), step_seconds=0.05)
+    terminal.until(lambda _: terminal.screen.display[0].rstrip().endswith("▶ training"), "a training")
+    assert len(terminal.screen.display[0].rstrip()) > 125
+    terminal.until(lambda _: "leave" in terminal.screen.display[39], "the footer in the last row")
+    terminal.resize(90, 30)
+    terminal.until(lambda _: "leave" in terminal.screen.display[29], "the footer in the new last row")
+    terminal.until(
+        lambda _: 85 < len(terminal.screen.display[0].rstrip()) <= 90, "the header in the new width"
+    )
+    terminal.press("q")
+    assert terminal.wait() == 0
 
 
 def test_a_finished_run_stays_until_q(start: Callable[..., Terminal]) -> None:
@@ -152,7 +170,7 @@ def test_ctrl_c_stops_with_a_checkpoint(start: Callable[..., Terminal]) -> None:
     terminal.press("\x03")
     assert terminal.wait() == 130
     terminal.assert_restored()
-    assert b"stopped: on request" in terminal.raw
+    assert b"stopped at step " in terminal.raw
 
 
 def test_second_ctrl_c_leaves_at_once(start: Callable[..., Terminal]) -> None:
@@ -172,7 +190,7 @@ def test_signals_stop_gracefully(start: Callable[..., Terminal], number: int, co
     terminal.child.kill(number)
     assert terminal.wait() == code
     terminal.assert_restored()
-    assert b"stopped: on request" in terminal.raw
+    assert b"stopped at step " in terminal.raw
 
 
 def test_a_lost_terminal_stops_the_training(start: Callable[..., Terminal]) -> None:
@@ -219,5 +237,5 @@ def test_headless_stops_on_sigterm(start: Callable[..., Terminal]) -> None:
     terminal.until(lambda text: "anchors by k-means" in text, "the first lines")
     terminal.child.kill(signal.SIGTERM)
     assert terminal.wait() == 143
-    assert b"stopped: on request" in terminal.raw
+    assert b"stopped at step " in terminal.raw
     assert b"\x1b[?1049h" not in terminal.raw

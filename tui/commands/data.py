@@ -40,7 +40,7 @@ def audit_lines(found: Audit) -> list[str]:
     """What each split holds, how the anchors meet it, and a line a problem."""
     names = [key for key in asdict(found.splits[0]) if key not in ("name", "per_class")]
     rows = [[split.name, *(f"{getattr(split, key):,}" for key in names)] for split in found.splits]
-    lines = [f"{found.root} ({found.format})", ""]
+    lines = [f"{found.root or 'the drawn demo set'} ({found.format})", ""]
     lines += table(["split", *(name.replace("_", " ") for name in names)], rows)
     per_class = [
         [label, *(f"{split.per_class.get(label, 0):,}" for split in found.splits)] for label in found.classes

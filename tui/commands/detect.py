@@ -75,7 +75,7 @@ def detect(
         try:
             image = read_image(path)
         except UnreadableImage as error:
-            complain(f"{error}; not an image that can be read, name a JPEG, PNG, BMP, WebP or TIFF file")
+            complain(f"{error}; name a JPEG, PNG, BMP, WebP or TIFF file")
             unread += 1
             continue
         rows = predictor.detect([image], conf, iou)[0]

@@ -66,8 +66,10 @@ def arrange(width: int, height: int, charts: Sequence[str], table: bool, log: bo
 def _bottom_height(height: int, charts: bool, table: bool, log: bool, beside: bool) -> dict[str, int]:
     """Rows for the epoch table and the log: the charts come first, then the table, then the log."""
     if not charts:
-        log_height = max(MIN_LOG_HEIGHT, height // 3) if log else 0
-        return {"epochs": height - log_height if table else 0, "log": log_height if table else height * log}
+        log_height = (max(MIN_LOG_HEIGHT, height // 3) if table else height) if log else 0
+        if table and height - log_height < MIN_TABLE_HEIGHT:
+            log_height = 0
+        return {"epochs": height - log_height if table else 0, "log": log_height}
     if beside:
         size = max(MIN_TABLE_HEIGHT, height // 3)
         return {"epochs": size, "log": size} if height - size >= MIN_CHART_HEIGHT else {"epochs": 0, "log": 0}
