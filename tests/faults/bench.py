@@ -1,0 +1,224 @@
+"""The fault bench: does the doctor name the faulty function and channels, and does it leave sound code alone?
+
+    python -m tests.faults.bench [--seeds N] [--only SLUG] [--cases FOLDER] [--json]
+
+Exit 1 where a goal is missed: every fault detected, the first finding names the function in 95 % and the
+channels in 85 %, and no error on a legitimate design.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.config import load_config
+from tests.faults.case import HERE, Case, load_cases
+
+DETECTION, FUNCTION, CHANNELS = 1.0, 0.95, 0.85
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check of one case gave. ``channels``: None where the case leaves them open."""
+
+    slug: str
+    row: int | None
+    seed: int
+    legitimate: bool
+    expected_functions: list[str]
+    expected_channels: list[str] | None
+    detected: bool
+    """Of a legitimate case: whether it raised an error."""
+    function: bool
+    channels: bool | None
+    named: str
+    seconds: float
+    warnings: int
+    crash: str
+
+    @property
+    def sound(self) -> bool:
+        if self.crash:
+            return False
+        return not self.detected if self.legitimate else self.detected and self.function
+
+
+def run_case(case: Case, folder: Path, seed: int) -> Outcome:
+    """The doctor on one case; an exception of the doctor's own is a crash, and so a failure."""
+    from engine.doctor.check import check
+
+    config_path, code = case.write(folder, seed=seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    more = {"seed": seed} if "seed" in inspect.signature(check).parameters else {}
+    begun = time.perf_counter()
+    report: dict[str, Any] = {"findings": []}
+    crash = ""
+    try:
+        made: Any = check(
+            load_config(config_path), source=config_path, code=code, deep=False, **more
+        ).to_json()
+        report = json.loads(made) if isinstance(made, str) else made
+    except Exception as error:  # the bench goes on and says which case broke the doctor
+        crash = f"{type(error).__name__}: {error}"
+    return judge(case, report["findings"], seed, time.perf_counter() - begun, crash)
+
+
+def judge(
+    case: Case, findings: Sequence[dict[str, Any]], seed: int, seconds: float, crash: str = ""
+) -> Outcome:
+    """Only the first finding counts as the claim."""
+    serious = {"error"} if case.expected in ("error", "none") else {"error", "warning"}
+    detected = any(finding["severity"] in serious for finding in findings)
+    top = next((finding for finding in findings if finding["severity"] in serious), None)
+    first = findings[0] if findings else None
+    if case.legitimate or first is None:
+        right, channels = False, None
+    else:
+        right = detected and first["function"] in case.functions
+        named = set(first.get("channels") or ())
+        wanted = case.channels
+        if wanted is None:
+            channels = None
+        else:
+            channels = right and (bool(named & wanted) if case.match == "overlap" else named == wanted)
+    if first is None and case.channels is not None and not case.legitimate:
+        channels = False
+    shown = top or first
+    label = (
+        ""
+        if shown is None
+        else f"{shown['function']}({' '.join(shown.get('channels') or ())}) {shown['probe']}"
+    )
+    return Outcome(
+        case.slug,
+        case.row,
+        seed,
+        case.legitimate,
+        list(case.functions),
+        None if case.channels is None else sorted(case.channels),
+        detected,
+        right,
+        channels,
+        label,
+        seconds,
+        sum(finding["severity"] == "warning" for finding in findings),
+        crash,
+    )
+
+
+def rates(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    faults = [o for o in outcomes if not o.legitimate]
+    sound = [o for o in outcomes if o.legitimate]
+    judged = [o for o in faults if o.channels is not None]
+    seconds = [o.seconds for o in outcomes] or [0.0]
+    return {
+        "faults": len(faults),
+        "detected": _share(o.detected for o in faults),
+        "function": _share(o.function for o in faults),
+        "channels": _share(bool(o.channels) for o in judged),
+        "legitimate": len(sound),
+        "errors_on_legitimate": sum(o.detected for o in sound),
+        "warnings_on_legitimate": sum(o.warnings > 0 for o in sound),
+        "crashes": sum(bool(o.crash) for o in outcomes),
+        "seconds_median": statistics.median(seconds),
+        "seconds_max": max(seconds),
+    }
+
+
+def met(found: dict[str, Any]) -> bool:
+    """Whether the bench's goals are reached."""
+    return bool(
+        found["detected"] >= DETECTION
+        and found["function"] >= FUNCTION
+        and found["channels"] >= CHANNELS
+        and found["errors_on_legitimate"] == 0
+        and found["crashes"] == 0
+    )
+
+
+def run(cases: Sequence[Case], seeds: int = 1, progress: bool = False) -> list[Outcome]:
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        for case in cases:
+            for seed in range(seeds):
+                outcome = run_case(case, Path(folder) / f"{case.slug}-{seed}", seed)
+                outcomes.append(outcome)
+                if progress:
+                    print(table_row(outcome, seeds > 1), flush=True)
+    return outcomes
+
+
+def table_row(o: Outcome, with_seed: bool) -> str:
+    def mark(value: bool | None) -> str:
+        return "-" if value is None else "yes" if value else "NO"
+
+    slug = f"{o.slug}#{o.seed}" if with_seed else o.slug
+    if o.legitimate:
+        verdict = f"{'ERROR' if o.detected else 'quiet':9}{'':9}{'':9}"
+    else:
+        verdict = f"{mark(o.detected):9}{mark(o.function):9}{mark(o.channels):9}"
+    wanted = "" if o.sound and o.channels is not False else _wanted(o)
+    return f"{o.row or '':>3} {slug:34}{verdict}{o.seconds:6.2f}  {o.crash or o.named}{wanted}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.bench", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1, help="checks of each case, on other random inputs")
+    parser.add_argument("--only", metavar="SLUG", help="cases whose name contains this")
+    parser.add_argument(
+        "--cases", type=Path, default=HERE, metavar="FOLDER", help="a folder with cases/ and bases/"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    options = parser.parse_args(arguments)
+    cases = [case for case in load_cases(options.cases) if not options.only or options.only in case.slug]
+    if not cases:
+        parser.error(f"no case is called {options.only}")
+    if not options.json:
+        print(f"row {'case':34}{'detected':9}{'function':9}{'channels':9}  secs  first claim")
+    outcomes = run(cases, options.seeds, progress=not options.json)
+    found = rates(outcomes)
+    if options.json:
+        print(
+            json.dumps({"ok": met(found), "rates": found, "cases": [asdict(o) for o in outcomes]}, indent=1)
+        )
+    else:
+        print(
+            f"\n{found['faults']} faults: detected {found['detected']:.1%}, "
+            f"function {found['function']:.1%}, channels {found['channels']:.1%}\n"
+            f"{found['legitimate']} legitimate: {found['errors_on_legitimate']} with an error, "
+            f"{found['warnings_on_legitimate']} with a warning\n"
+            f"crashes {found['crashes']}; seconds a check: median {found['seconds_median']:.2f}, "
+            f"most {found['seconds_max']:.2f}"
+        )
+    return 0 if met(found) else 1
+
+
+def _wanted(o: Outcome) -> str:
+    if o.legitimate:
+        return ""
+    names = "|".join(o.expected_functions)
+    return f"   (wanted {names}({' '.join(o.expected_channels or ['any'])}))"
+
+
+def _share(values: Any) -> float:
+    counted = [bool(value) for value in values]
+    return sum(counted) / len(counted) if counted else 1.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

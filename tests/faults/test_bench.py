@@ -1,0 +1,66 @@
+"""The doctor against the bench, and the bench's own arithmetic."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+from tests.faults.bench import judge, met, rates, run
+from tests.faults.case import fault, legitimate, load_cases
+
+DOCTOR = importlib.util.find_spec("engine.doctor.check") is not None
+WRONG = fault("wrong", "looped", "", to="decode", channels="conf h")
+CLAIM = {"severity": "error", "probe": "p", "function": "decode", "channels": ["h", "conf"]}
+
+
+def claim(**other: Any) -> dict[str, Any]:
+    return {**CLAIM, **other}
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ([claim()], (True, True, True)),
+        ([claim(function="loss"), claim()], (True, False, False)),
+        ([claim(channels=["h"])], (True, True, False)),
+        ([claim(severity="warning")], (False, False, False)),
+        ([], (False, False, False)),
+    ],
+)
+def test_only_the_first_claim_counts(
+    findings: list[dict[str, Any]], expected: tuple[bool, bool, bool]
+) -> None:
+    outcome = judge(WRONG, findings, 0, 1.0)
+    assert (outcome.detected, outcome.function, outcome.channels) == expected
+
+
+def test_a_warning_is_enough_where_statistics_judge_and_too_little_elsewhere() -> None:
+    warned = fault("warned", "looped", "", to="data", expected="warning")
+    assert judge(warned, [claim(severity="warning", function="data")], 0, 1.0).function
+    assert not judge(warned, [claim(severity="info", function="data")], 0, 1.0).detected
+    right = legitimate("right", "looped", "")
+    assert not judge(right, [claim(severity="warning")], 0, 1.0).detected
+    assert judge(right, [claim()], 0, 1.0).detected
+
+
+def test_the_rates_and_the_goals() -> None:
+    right = legitimate("right", "looped", "")
+    good = [judge(WRONG, [CLAIM], 0, 1.0), judge(right, [], 0, 3.0)]
+    found = rates(good)
+    assert (found["detected"], found["function"], found["channels"]) == (1, 1, 1)
+    assert found["seconds_median"] == 2
+    assert met(found)
+    assert not met(rates([*good, judge(right, [CLAIM], 0, 1.0)]))
+    assert not met(rates([*good, judge(WRONG, [], 0, 1.0)]))
+    assert not met(rates([*good, judge(right, [], 0, 1.0, crash="KeyError: 3")]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DOCTOR, reason="engine.doctor.check is not there")
+def test_the_doctor_reaches_the_goals() -> None:
+    outcomes = run(load_cases())
+    found = rates(outcomes)
+    missed = [f"{o.slug}: {o.crash or o.named or 'nothing'}" for o in outcomes if not o.sound]
+    assert met(found), f"{found}\n" + "\n".join(missed)
