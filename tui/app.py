@@ -13,14 +13,15 @@ from typing import ClassVar
 from textual import events
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
-from .keys import Key, available, bindings, owners, rows, works
-from .screens.help import NOTHING, HelpScreen
+from .keys import Key, available, bindings
+from .screens.help import help_for
 from .screens.live import LiveScreen
 from .screens.question import Question
 from .session import Session, TrainingThread, write_traceback
 from .themes import DARK, LIGHT
-from .widgets.panel import Panel
 
 SIGNAL_EXITS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -135,12 +136,12 @@ class LiveApp(App[int], inherit_bindings=False):
     # keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        dialog = not isinstance(self.screen, LiveScreen)
+        dialog = isinstance(self.screen, ModalScreen) or isinstance(self.focused, Input)
         if action == "leave":
             return not self.live.ended and not dialog
         if action == "close":
             return self.live.ended and not dialog
-        if action in ("help", "command_palette"):
+        if action in ("help", "command_palette", "theme"):
             return not dialog
         return super().check_action(action, parameters)
 
@@ -172,19 +173,23 @@ class LiveApp(App[int], inherit_bindings=False):
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
 
+    @property
+    def can_inspect(self) -> bool:
+        """Whether the session keeps steps to look into."""
+        return getattr(self.session, "captures", None) is not None
+
+    def open_inspector(self) -> None:
+        from .inspect.sources import LiveSteps
+        from .screens.inspect import InspectScreen
+
+        folder = self.live.folder
+        steps = LiveSteps(folder.name, self.session.captures.ring, folder / "snapshots")  # type: ignore[attr-defined]
+        self.push_screen(InspectScreen(steps, self.session.control, follow=True))
+
+    def leave_inspector(self) -> None:
+        """Back to the live view."""
+        self.pop_screen()
+        self.live.answer()
+
     def action_help(self) -> None:
-        focused = self.focused
-        title, text = ("Live view", NOTHING)
-        if isinstance(focused, Panel):
-            title = (
-                f"{focused.help_title}: {focused.panel_name}"
-                if focused.help_title == "Chart"
-                else focused.help_title
-            )
-            text = focused.help_text
-        groups = []
-        for owner, scopes in owners(self.screen):
-            for scope in scopes:
-                pairs = [(row, works(owner, row)) for row in rows(scope)]
-                groups.append((scope, pairs))
-        self.push_screen(HelpScreen(title, text, groups))
+        self.push_screen(help_for(self.screen, "Live view" if self.screen is self.live else "The inspector"))

@@ -138,6 +138,33 @@ def evaluate(
     raise typer.Exit(commands.evaluate_split(config, weights, code, split, overrides or [], as_json))
 
 
+@app.command(
+    epilog="Examples: yolotui inspect runs/voc-1   |   yolotui inspect configs/voc.toml --code my_yolo.py"
+)
+def inspect(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|CONFIG", help="A run's folder (its snapshots), or a .toml file (one fresh batch)."
+        ),
+    ],
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN|FILE",
+            help="What to compare with: a run's snapshots of the same steps, or tensors in .npz or "
+            ".safetensors under the declared layout. Without it the built-in detector.",
+        ),
+    ] = "",
+    overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+) -> None:
+    """Look into every cell of target and prediction, on a run's snapshots or on one fresh batch."""
+    from .commands.inspect import inspect as work
+
+    raise typer.Exit(work(target, code, reference, overrides or []))
+
+
 @app.command(epilog="Example: yolotui runs runs/")
 def runs(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path(

@@ -9,7 +9,6 @@ is neither dispatched nor shown. Two rows may share a key where their actions ne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from textual.actions import parse
@@ -17,40 +16,9 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-
-@dataclass(frozen=True)
-class Key:
-    scope: str
-    keys: tuple[str, ...]
-    """Textual's names."""
-    shown: str
-    """As the footer prints them."""
-    action: str
-    """``{key}`` stands for the key that was pressed."""
-    label: str
-    """One or two words, for the footer."""
-    help: str
-    """One sentence, for the help and the palette."""
-    footer: int = 0
-    """Rank in the footer, 1 is kept longest; 0: never there."""
-    priority: bool = False
-    """Whether it is caught before the focused widget sees it."""
-
-
-def key(
-    scope: str,
-    keys: str,
-    action: str,
-    label: str,
-    help: str,
-    *,
-    shown: str = "",
-    footer: int = 0,
-    priority: bool = False,
-) -> Key:
-    names = tuple(keys.split())
-    return Key(scope, names, shown or names[0], action, label, help, footer, priority)
-
+from .inspect import keys as inspect_keys
+from .keytable import Key as Key
+from .keytable import key as key
 
 KEYS: tuple[Key, ...] = (
     # the run
@@ -69,6 +37,14 @@ KEYS: tuple[Key, ...] = (
         footer=7,
     ),
     key("view", "l", "log_scale", "log", "Logarithmic or linear value axis in all charts.", footer=8),
+    key(
+        "view",
+        "i",
+        "inspect",
+        "inspect",
+        "Look into the tensors of each step, while training goes on.",
+        footer=4,
+    ),
     key("view", "x", "x_unit", "axis", "Count the x axis in epochs or in steps.", footer=14),
     key(
         "view",
@@ -139,6 +115,7 @@ KEYS: tuple[Key, ...] = (
     key("help", "down j", "scroll(1)", "down", "One line down.", shown="↓", footer=3),
     key("question", "y", "answer(True)", "yes", "Yes.", footer=1),
     key("question", "n escape", "answer(False)", "no", "No.", shown="n", footer=2),
+    *inspect_keys.KEYS,
 )
 
 SCOPE_TITLES = {
@@ -148,6 +125,7 @@ SCOPE_TITLES = {
     "epochs": "The epoch table",
     "panel": "This panel",
     "app": "Everywhere",
+    **inspect_keys.TITLES,
 }
 
 

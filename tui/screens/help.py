@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from ..keys import SCOPE_TITLES, Key, bindings
+from ..keys import SCOPE_TITLES, Key, bindings, owners, rows, works
+from ..widgets.panel import Panel
 
 NOTHING = "Nothing is focused; tab goes through the panels."
+
+
+def help_for(screen: Screen[Any], title: str) -> HelpScreen:
+    """The help of what is focused on a screen; ``title`` where nothing is."""
+    focused = screen.focused
+    text = NOTHING
+    if isinstance(focused, Panel):
+        charts = focused.help_title == "Chart"
+        title = f"{focused.help_title}: {focused.panel_name}" if charts else focused.help_title
+        text = focused.help_text
+    groups = [
+        (scope, [(row, works(owner, row)) for row in rows(scope)])
+        for owner, scopes in owners(screen)
+        for scope in scopes
+    ]
+    return HelpScreen(title, text, groups)
 
 
 class HelpScreen(ModalScreen[None]):

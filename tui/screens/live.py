@@ -192,13 +192,17 @@ class LiveScreen(Screen[None]):
         self.call_after_refresh(self.draw)
 
     def _hidden_text(self, no_room: tuple[str, ...]) -> str:
-        parts = []
-        hidden = [self._label(panel.panel_name) for panel in self.panels() if panel.panel_name in self.hidden]
-        if no_room:
-            parts.append("no room: " + "  ".join(self._label(name) for name in no_room))
-        if hidden:
-            parts.append("hidden: " + "  ".join(hidden))
-        return "   ".join(parts)
+        """What is not shown, by number and name; by number alone where the line is too short for that."""
+        hidden = [panel.panel_name for panel in self.panels() if panel.panel_name in self.hidden]
+        for label in (self._label, self._short_label):
+            parts = [("no room", no_room), ("hidden", hidden)]
+            text = "   ".join(f"{what}: {'  '.join(map(label, names))}" for what, names in parts if names)
+            if len(text) < self.size.width:
+                break
+        return text
+
+    def _short_label(self, name: str) -> str:
+        return self._label(name).split(" ")[0] if name in self.order[:9] else name
 
     def _label(self, name: str) -> str:
         return f"{self.order.index(name) + 1} {name}" if name in self.order[:9] else name
@@ -223,6 +227,8 @@ class LiveScreen(Screen[None]):
                 return running and self.control.paused
             case "step" | "epoch_end" | "checkpoint":
                 return running
+            case "inspect":
+                return self.app.can_inspect  # type: ignore[attr-defined,no-any-return]
             case "enlarge":
                 return self.enlarged is None and self._focused_name() is not None
             case "restore":
@@ -266,6 +272,10 @@ class LiveScreen(Screen[None]):
         self.set_timer(0.05, self.take_events)
 
     # keys: the view
+
+    def action_inspect(self) -> None:
+        """Training goes on, or stays paused: as it is."""
+        self.app.open_inspector()  # type: ignore[attr-defined]
 
     def action_smooth(self) -> None:
         self.options.smooth = not self.options.smooth

@@ -1,0 +1,701 @@
+"""The inspector: every cell of target and prediction, through time, from the keyboard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from engine.errors import UserError
+from engine.inspection.expression import ExpressionError, complete, evaluate
+from engine.inspection.frames import Frame
+from engine.inspection.history import Change
+from engine.inspection.jump import Extreme, Kind, parse_slot
+from engine.training.control import Control
+
+from ..budget import DrawingBudget
+from ..format import signed
+from ..inspect.arrange import PANELS, Plan, Wishes, arrange
+from ..inspect.cell_panel import CellPanel
+from ..inspect.heatmap import HeatMap
+from ..inspect.lines import CommandLine, Line, Tone, Verdict, Where, caret_lines
+from ..inspect.panel import InspectPanel
+from ..inspect.picker import Choice, Picker
+from ..inspect.picture import PicturePanel
+from ..inspect.result_panel import ResultPanel
+from ..inspect.saving import savings
+from ..inspect.sources import Steps
+from ..inspect.state import KIND_WORDS, Inspection, Place, opening_slot
+from ..inspect.time_panel import TimePanel
+from ..keys import bindings
+from ..widgets.bars import Footer, Notice
+from ..widgets.panel import Piece
+from .arrange import Place as Spot
+
+EXTREME_WORDS: dict[str, str] = {
+    "worst loss": "largest loss",
+    "worst gradient": "largest gradient",
+    "largest": "largest value",
+    "smallest": "smallest value",
+}
+CHANGES: tuple[tuple[Change, str], ...] = (
+    ("differs", "first differed from the reference"),
+    ("nonfinite", "first held a NaN or an infinity in any tensor"),
+    ("stops positive", "stopped being positive"),
+    ("becomes positive", "became positive"),
+    ("sign", "changed the sign of the quantity in the grid"),
+)
+VERDICT_LINES = 3
+
+
+class InspectScreen(Screen[None]):
+    """``control`` is that of a training in this process; without it there is nothing to pause."""
+
+    CSS_PATH = "inspect.tcss"
+    key_scopes = ("inspect",)
+    BINDINGS = bindings("inspect")
+    AUTO_FOCUS = ""
+
+    def __init__(self, steps: Steps, control: Control | None = None, *, follow: bool = False) -> None:
+        super().__init__()
+        self.steps = steps
+        self.control = control
+        self.inspection: Inspection | None = None
+        self.hidden: set[str] = set()
+        self.enlarged: str | None = None
+        self.busy = ""
+        """What is under way, in words."""
+        self._follow = follow
+        self._no_room: tuple[str, ...] = ()
+        self._placed: object = None
+        self._before_reference = ""
+        self._held: list[int] = []
+        self._budget = DrawingBudget()
+
+    # the widgets
+
+    def compose(self) -> ComposeResult:
+        yield Where("where")
+        yield Verdict("verdict")
+        yield Notice("missing")
+        yield Line("status")
+        yield Line("prompt")
+        yield CommandLine(self._complete)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#prompt", Line).show([(" :", "focus")])
+        self.close_command()
+        frame = self.steps.newest()
+        if frame is not None:
+            self._begin(frame)
+        self.place()
+        if self.control is not None:
+            self.control.capture(True)
+            self.set_timer(0.1, self._tick)
+
+    def on_unmount(self) -> None:
+        if self.control is not None:
+            self.control.capture(False)
+
+    def _begin(self, frame: Frame) -> None:
+        slot, why = opening_slot(frame)
+        self.inspection = Inspection(self.steps.timeline, frame, slot, follow=self._follow)
+        panels: list[InspectPanel] = [
+            HeatMap(self.inspection),
+            CellPanel(self.inspection),
+            PicturePanel(self.inspection),
+            ResultPanel(),
+            TimePanel(self.inspection),
+        ]
+        self.mount_all(panels, before=self.query_one("#missing"))
+        self._held = self.steps.timeline.steps()
+        self.place()
+        self.set_focus(panels[0])
+        if why:
+            self.say(f"here: {why}; ? helps", "dim")
+
+    def panels(self) -> list[InspectPanel]:
+        """In the order of their numbers."""
+        return sorted(self.query(InspectPanel), key=lambda panel: panel.number)
+
+    def panel(self, name: str) -> InspectPanel:
+        return self.query_one(f"#{name}", InspectPanel)
+
+    # drawing
+
+    def sync(self) -> None:
+        """Everything that can be seen and has changed."""
+        where = self.query_one(Where)
+        inspection = self.inspection
+        if inspection is None:
+            where.show([(f" {self.steps.name}", "strong"), ("   no captured step yet", "plain")])
+            self.query_one(Footer).invalidate()
+            return
+        if self._shape() != self._placed:
+            self.place()
+        where.update(self.steps.name, inspection, self._state())
+        self.query_one(Verdict).update(inspection, self.size.width)
+        for panel in self.panels():
+            if panel.display:
+                panel.sync()
+        self.query_one(Footer).invalidate()
+
+    def _state(self) -> Piece:
+        if self.busy:
+            return f"… {self.busy} ", "warn"
+        if self.control is None:
+            return "", "plain"
+        inspection = self.inspection
+        follow = "following, " if inspection is not None and inspection.follow else ""
+        if self.control.stopping:
+            return f"{follow}… stopping ", "warn"
+        return (f"{follow}‖ paused ", "warn") if self.control.paused else (f"{follow}▶ training ", "good")
+
+    def _shape(self) -> object:
+        """What the arrangement depends on."""
+        inspection = self.inspection
+        if inspection is None:
+            return self.size
+        head = inspection.frame.heads[inspection.slot.head]
+        rows = self.query_one(Verdict).rows_needed(inspection, self.size.width, VERDICT_LINES)
+        has_result = self.query_one(ResultPanel).result is not None
+        many = self._has_something("time")
+        return (
+            self.size,
+            head.grid_w,
+            head.grid_h,
+            rows,
+            self.enlarged,
+            frozenset(self.hidden),
+            has_result,
+            many,
+        )
+
+    def on_resize(self) -> None:
+        self.place()
+
+    def place(self) -> None:
+        """Put every panel where it belongs at this size, and name those that are not shown."""
+        width, height = self.size
+        if not width or not height:
+            return
+        self._placed = self._shape()
+        inspection = self.inspection
+        verdict = self.query_one(Verdict)
+        rows = verdict.rows_needed(inspection, width, min(VERDICT_LINES, max(1, height // 12)))
+        top = 1 + rows
+        _put(self.query_one(Where), Spot(0, 0, width, 1))
+        verdict.display = rows > 0
+        _put(verdict, Spot(0, 1, width, rows))
+        _put(self.query_one("#status"), Spot(0, height - 2, width, 1))
+        _put(self.query_one("#prompt"), Spot(0, height - 3, 2, 1))
+        _put(self.query_one(CommandLine), Spot(2, height - 3, width - 2, 1))
+        _put(self.query_one(Footer), Spot(0, height - 1, width, 1))
+        missing = self.query_one("#missing", Notice)
+        if inspection is None:
+            missing.show(["Waiting for the first captured step: space lets training go on, s does one step."])
+            _put(missing, Spot(0, max(1, height // 2), width, 1))
+            self.sync()
+            return
+        rest = height - top - 2
+        wanted = [name for name in PANELS if name not in self.hidden and self._has_something(name)]
+        notice = ""
+        if self.enlarged:
+            places = {self.enlarged: Spot(0, top, width, rest)}
+            self._no_room = ()
+        else:
+            plan = self._arrange(wanted, width, rest, top)
+            notice = self._missing_text(plan.no_room)
+            if notice:
+                plan = self._arrange(wanted, width, rest - 1, top)
+                notice = self._missing_text(plan.no_room)
+            places, self._no_room = plan.places, plan.no_room
+        missing.show([notice] if notice else [])
+        missing.display = bool(notice)
+        _put(missing, Spot(0, height - 3, width, 1))
+        for panel in self.panels():
+            spot = places.get(panel.panel_name)
+            panel.display = spot is not None
+            if spot:
+                _put(panel, spot)
+        self._keep_focus()
+        self.call_after_refresh(self.sync)
+
+    def _arrange(self, wanted: list[str], width: int, height: int, top: int) -> Plan:
+        inspection = self.inspection
+        assert inspection is not None
+        head = inspection.frame.heads[inspection.slot.head]
+        result = self.query_one(ResultPanel).result
+        rows = 0 if result is None else 5 + (result.shape[-2] if len(result.shape) > 1 else 1)
+        wishes = Wishes(head.grid_w, head.grid_h, 5 + head.classes, rows)
+        return arrange(width, height, wanted, wishes, top)
+
+    def _has_something(self, name: str) -> bool:
+        """A slice is nothing before one was typed, time is nothing with one step that stays alone."""
+        if name == "slice":
+            return self.query_one(ResultPanel).result is not None
+        return name != "time" or self.control is not None or len(self._at.steps()) > 1
+
+    def _missing_text(self, no_room: tuple[str, ...]) -> str:
+        parts = []
+        hidden = [panel for panel in self.panels() if panel.panel_name in self.hidden]
+        if no_room:
+            names = "  ".join(f"{self.panel(name).number} {name}" for name in no_room)
+            parts.append(f"no room: {names} (the number enlarges it)")
+        if hidden:
+            parts.append("hidden: " + "  ".join(f"{panel.number} {panel.panel_name}" for panel in hidden))
+        return "   ".join(parts)
+
+    def _keep_focus(self) -> None:
+        focused = self.focused
+        if isinstance(focused, InspectPanel) and not focused.display:
+            shown = [panel for panel in self.panels() if panel.display]
+            self.set_focus(shown[0] if shown else None)
+
+    def say(self, text: str, tone: Tone = "plain") -> None:
+        """What a key did, or why it did nothing."""
+        self.query_one("#status", Line).show([(f" {text}", tone)])
+
+    # the training beside it
+
+    def _tick(self) -> None:
+        self._look_for_steps()
+        self.set_timer(self._budget.next_delay(), self._tick)
+
+    def _look_for_steps(self) -> None:
+        if self.app.screen is not self:
+            return
+        held = self.steps.timeline.steps()
+        if self.inspection is None:
+            frame = self.steps.newest() if held else None
+            if frame is not None:
+                self._begin(frame)
+            self.sync()
+            return
+        if self.inspection.follow:
+            self.inspection.follow_newest()
+        if held != self._held or self.control is not None:
+            self._held = held
+            self.sync()
+
+    # which keys work
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if isinstance(self.focused, CommandLine):
+            return False
+        inspection = self.inspection
+        match action:
+            case "close":
+                return not (self.enlarged and self.focused is None)
+            case "pause":
+                return self.control is not None and not self.control.paused and not self.control.stopping
+            case "resume":
+                return self.control is not None and self.control.paused and not self.control.stopping
+            case "train_step":
+                return self.control is not None and not self.control.stopping
+        if inspection is None:
+            return False
+        match action:
+            case "find":
+                return parameters[0] != "mismatch" or inspection.frame.has_reference
+            case "reference":
+                return inspection.frame.has_reference
+            case "head":
+                return len(inspection.frame.heads) > 1
+            case "image":
+                return inspection.frame.batch > 1
+            case "anchor" | "all_anchors":
+                return inspection.frame.heads[inspection.slot.head].anchor_count > 1
+            case "scale":
+                return inspection.shown.scale != "unit"
+            case "step" | "when":
+                return len(inspection.steps()) > 1
+            case "follow":
+                return self.control is not None
+            case "reload":
+                return self.steps.can_reload and not self.busy
+            case "look_again":
+                return not self.steps.can_reload and self.control is None
+            case "back":
+                return inspection.can_go_back
+            case "bookmarks":
+                return bool(inspection.bookmarks)
+            case "enlarge":
+                return self.enlarged is None and isinstance(self.focused, InspectPanel)
+            case "restore":
+                return self.enlarged is not None
+        return super().check_action(action, parameters)
+
+    @property
+    def _at(self) -> Inspection:
+        assert self.inspection is not None  # ``check_action`` lets no key through before
+        return self.inspection
+
+    # keys: what is looked at
+
+    def action_anchor(self, by: int) -> None:
+        self._at.turn_anchor(by)
+        self.sync()
+
+    def action_all_anchors(self) -> None:
+        self._at.toggle_all_anchors()
+        self.say("at each cell the anchor that stands out most" if self._at.all_anchors else "one anchor")
+        self.sync()
+
+    def action_image(self, by: int) -> None:
+        self._at.turn_image(by)
+        self.sync()
+
+    def action_head(self, by: int) -> None:
+        self._at.turn_head(by)
+        self.sync()
+
+    def action_quantity(self, by: int) -> None:
+        self._at.turn_quantity(by)
+        self._name_quantity()
+
+    def _name_quantity(self) -> None:
+        shown = self._at.shown
+        self.say(f"{shown.name}: {shown.description}")
+        self.sync()
+
+    def action_pick(self) -> None:
+        inspection = self._at
+        choices: list[Choice[Callable[[], None]]] = []
+        for quantity in inspection.quantities():
+            choices.append(
+                Choice(quantity.name, quantity.description, _partial(inspection.show, quantity.name))
+            )
+        heads = inspection.frame.heads
+        for k, head in enumerate(heads):
+            if len(heads) > 1:
+                text = f"output grid {head.grid_h}x{head.grid_w}, stride {head.stride}"
+                choices.append(Choice(f"head {k}", text, _partial(inspection.go_to_head, k)))
+        slot, here = inspection.slot, heads[inspection.slot.head]
+        for k, (w, h) in enumerate(here.anchors.tolist()):
+            text = f"anchor of {w:.3g} x {h:.3g} cells, {w * here.stride:.0f} x {h * here.stride:.0f} px"
+            choices.append(Choice(f"anchor {k}", text, _partial(inspection.turn_anchor, k - slot.anchor)))
+        paths = inspection.frame.snapshot.paths
+        for k in range(inspection.frame.batch):
+            text = paths[k] if k < len(paths) else f"image {k + 1} of the batch"
+            choices.append(Choice(f"image {k}", text, _partial(inspection.turn_image, k - slot.image)))
+        names = [choice.name for choice in choices]
+        self.app.push_screen(
+            Picker("Show in the grid", choices, names.index(inspection.quantity)), self._take_choice
+        )
+
+    def _take_choice(self, chosen: Callable[[], None] | None) -> None:
+        if chosen is not None:
+            chosen()
+            self._name_quantity()
+
+    def action_reference(self) -> None:
+        """The channel looked at as its difference to the reference, and again what was shown."""
+        inspection = self._at
+        if inspection.quantity.startswith("differ."):
+            inspection.show(self._before_reference or inspection.quantities()[0].name)
+        else:
+            channel = inspection.quantity.rpartition(".")[2]
+            names = [q.name for q in inspection.quantities() if q.name.startswith("differ.")]
+            wrong = [f"differ.{name}" for name in inspection.wrong_channels()]
+            wanted = [f"differ.{channel}", *wrong, *names]
+            self._before_reference = inspection.quantity
+            inspection.show(next(name for name in wanted if name in names))
+        self._name_quantity()
+
+    def action_scale(self) -> None:
+        self._at.fixed_scale = not self._at.fixed_scale
+        self.say("colours fixed through all steps" if self._at.fixed_scale else "colours of this step alone")
+        self.sync()
+
+    # keys: jumps
+
+    def action_find(self, kind: Kind, backwards: bool) -> None:
+        found = self._at.find_next(kind, backwards)
+        if found is None:
+            nothing = f"no slot differs from {self._at.frame.reference_name}"
+            self.say(
+                nothing if kind == "mismatch" else f"there is no {KIND_WORDS[kind]} in this batch", "warn"
+            )
+        else:
+            around = ", from the other end" if found.wrapped else ""
+            self.say(f"{KIND_WORDS[kind]} {found.number:,} of {found.count:,}{around}")
+        self.sync()
+
+    def action_extreme(self, extreme: Extreme, backwards: bool) -> None:
+        place = self._at.go_to_extreme(extreme, backwards)
+        if place is None:
+            self.say(f"this step has no {'map of a loss' if extreme == 'worst loss' else 'gradient'}", "warn")
+        else:
+            name = f" of {self._at.quantity}" if extreme in ("largest", "smallest") else ""
+            order = f"number {place[0]} in order" if place[0] > 1 else "the first"
+            self.say(f"{EXTREME_WORDS[extreme]}{name}: {order}, at {self._at.slot}")
+        self.sync()
+
+    def action_bookmark(self) -> None:
+        set_now = self._at.toggle_bookmark()
+        self.say(f"bookmark {'set' if set_now else 'removed'}: {self._at.place()}; ' lists them")
+        self.sync()
+
+    def action_bookmarks(self) -> None:
+        choices = [Choice(str(place.slot), str(place), place) for place in self._at.bookmarks]
+        self.app.push_screen(Picker("Bookmarks", choices), self._go_to)
+
+    def _go_to(self, place: Place | None) -> None:
+        if place is None:
+            return
+        try:
+            self._at.jump(place.slot, place.step, place.quantity)
+        except KeyError:
+            self.say(f"step {place.step:,} is no longer held", "warn")
+        self.sync()
+
+    def action_back(self) -> None:
+        place = self._at.back()
+        self.say(f"back at {place}" if place else "the steps to go back to are no longer held")
+        self.sync()
+
+    # keys: time
+
+    def action_step(self, by: int) -> None:
+        inspection = self._at
+        inspection.follow = False
+        before, was = inspection.step, inspection.value()
+        if inspection.turn_step(by):
+            change = inspection.value() - was
+            about = f"; this cell {signed(change)}" if change == change else ""
+            self.say(f"step {inspection.step:,}, before it step {before:,} was shown{about}")
+        else:
+            self.say(
+                "that was the first captured step" if by < 0 else "that was the last captured step", "warn"
+            )
+        self.sync()
+
+    def action_when(self) -> None:
+        choices = [
+            Choice(change, f"when this slot {text}", change)
+            for change, text in CHANGES
+            if change != "differs" or self._at.frame.has_reference
+        ]
+        self.app.push_screen(Picker(f"When did {self._at.slot} ...", choices), self._when)
+
+    def _when(self, change: Change | None) -> None:
+        if change is None:
+            return
+        event = self._at.when_first(change)
+        text = dict(CHANGES)[change]
+        self.say(
+            event.text if event else f"in the captured steps it never {text}", "good" if event else "warn"
+        )
+        self.sync()
+
+    def action_follow(self) -> None:
+        self._at.follow = not self._at.follow
+        self.say("following: each step as it is captured" if self._at.follow else "staying at this step")
+        self._look_for_steps()
+
+    def action_look_again(self) -> None:
+        before = len(self._at.steps())
+        self.steps.timeline.refresh()
+        new = len(self._at.steps()) - before
+        self.say(f"{new} new snapshots" if new else "no new snapshots")
+        self.sync()
+
+    def action_reload(self) -> None:
+        self.busy = "reading your file again"
+        self.sync()
+        self.run_worker(self._reload(), exclusive=True)
+
+    async def _reload(self) -> None:
+        try:
+            await asyncio.to_thread(self.steps.reload)
+        except UserError as error:
+            self.say(str(error), "bad")
+        else:
+            frame = self.steps.newest()
+            assert frame is not None  # a reload that did not raise has made one
+            self._at.replace(self.steps.timeline, frame)
+            self.query_one(TimePanel).forget()
+            self.say("read again", "good")
+        finally:
+            self.busy = ""
+            self.sync()
+
+    # keys: the training
+
+    def action_pause(self) -> None:
+        assert self.control is not None
+        self.control.pause()
+        self.sync()
+        self.set_timer(0.05, self._look_for_steps)
+
+    def action_resume(self) -> None:
+        assert self.control is not None
+        self.control.resume()
+        self.sync()
+
+    def action_train_step(self) -> None:
+        assert self.control is not None
+        self.control.step()
+        if self.inspection is not None:
+            self.inspection.follow = True
+        self.sync()
+        self.set_timer(0.05, self._look_for_steps)
+
+    # keys: out
+
+    def copy(self, text: str, what: str) -> None:
+        self.app.copy_to_clipboard(text)
+        shown = (
+            text if len(text) < 40 and "\n" not in text and "\t" not in text else f"{len(text):,} characters"
+        )
+        self.say(f"copied {what}: {shown}", "good")
+
+    def action_copy(self) -> None:
+        if isinstance(self.focused, InspectPanel):
+            self.focused.action_copy()
+
+    def action_copy_cell(self) -> None:
+        self.copy(self.query_one(CellPanel).whole_text(), f"the cell {self._at.slot} as a table")
+
+    def action_save(self) -> None:
+        choices = savings(self._at, self.query_one(ResultPanel).result, self._save_screen)
+        self.app.push_screen(Picker(f"Save to {Path.cwd()}", choices), self._save)
+
+    def _save(self, save: Callable[[], Path] | None) -> None:
+        if save is None:
+            return
+        try:
+            self.say(f"saved {save().resolve()}", "good")
+        except (UserError, OSError) as error:
+            self.say(str(error), "bad")
+
+    def _save_screen(self, path: Path) -> Path:
+        return Path(self.app.save_screenshot(path.name, str(path.parent)))
+
+    # keys: the command line
+
+    def action_command(self) -> None:
+        self._open_command("")
+
+    def action_type_place(self) -> None:
+        self._open_command("[")
+
+    def _open_command(self, text: str) -> None:
+        command = self.query_one(CommandLine)
+        for widget in (command, self.query_one("#prompt")):
+            widget.display = True
+        command.open(text)
+        self.set_focus(command)
+        self.say(
+            "pred[0, :, :, 2, 1:5] · loss.lbox where mask > 0 · [b, y, x, a] goes there · tab completes",
+            "dim",
+        )
+        self.query_one(Footer).invalidate()
+
+    def close_command(self) -> None:
+        command = self.query_one(CommandLine)
+        for widget in (command, self.query_one("#prompt")):
+            widget.display = False
+        panels = [panel for panel in self.panels() if panel.display]
+        if panels:
+            self.set_focus(panels[0])
+        self.say("")
+        self.query_one(Footer).invalidate()
+
+    def run_command(self, text: str) -> None:
+        """Show a slice, or go to a place; an error stays under the line that is typed."""
+        if not text:
+            self.close_command()
+            return
+        inspection = self._at
+        try:
+            if text.startswith("["):
+                slot = parse_slot(text, inspection.frame, inspection.slot)
+                inspection.jump(slot)
+                self.close_command()
+                self.say(f"at {slot}")
+            else:
+                result = evaluate(text, inspection.frame, inspection.slot.head)
+                self.close_command()
+                self.hidden.discard("slice")
+                self.query_one(ResultPanel).show(result, inspection.step)
+                if self.enlarged or "slice" in self._no_room:
+                    self.enlarged = "slice"
+                self.place()
+                if "slice" in self._no_room:
+                    self.enlarged = "slice"
+                    self.place()
+                if self.enlarged == "slice":
+                    self.set_focus(self.query_one(ResultPanel))
+        except ExpressionError as error:
+            command = self.query_one(CommandLine)
+            lead = len(command.value) - len(command.value.lstrip())
+            lines = caret_lines(error, self.size.width, 2 + lead)
+            self.query_one("#status", Line).show(*lines)
+            command.cursor_position = min(len(command.value), error.column - 1 + lead)
+        self.sync()
+
+    def _complete(self, text: str, cursor: int) -> list[str]:
+        return complete(text, cursor, self._at.frame, self._at.slot.head)
+
+    # keys: the screen
+
+    def action_panel(self, number: str) -> None:
+        name = PANELS[int(number) - 1]
+        if not self._has_something(name):
+            if name == "slice":
+                self.action_command()
+            else:
+                self.say("one captured step: there is no time to look at", "warn")
+            return
+        if self.enlarged and self.enlarged != name:
+            self.enlarged = name
+        elif self.enlarged:
+            self.enlarged = None
+        elif name in self._no_room:
+            self.enlarged = name
+        elif name in self.hidden:
+            self.hidden.discard(name)
+        elif len(self.hidden) < len(PANELS) - 1:
+            self.hidden.add(name)
+        self.place()
+        if self.enlarged:
+            self.set_focus(self.panel(name))
+
+    def action_focus_panel(self, direction: int) -> None:
+        shown = [panel for panel in self.panels() if panel.display]
+        focused = self.focused
+        at = shown.index(focused) if isinstance(focused, InspectPanel) and focused in shown else -1
+        self.set_focus(shown[(at + direction) % len(shown)])
+        self.query_one(Footer).invalidate()
+
+    def action_enlarge(self) -> None:
+        assert isinstance(self.focused, InspectPanel)
+        self.enlarged = self.focused.panel_name
+        self.place()
+
+    def action_restore(self) -> None:
+        self.enlarged = None
+        self.place()
+
+    def action_close(self) -> None:
+        self.app.leave_inspector()  # type: ignore[attr-defined]
+
+
+def _partial(action: Callable[[Any], None], value: object) -> Callable[[], None]:
+    def run() -> None:
+        action(value)
+
+    return run
+
+
+def _put(widget: Widget, spot: Spot) -> None:
+    widget.styles.offset = (spot.x, spot.y)
+    widget.styles.width, widget.styles.height = spot.width, max(0, spot.height)
