@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ class Case:
     channels: frozenset[str] | None = None
     match: Literal["equal", "overlap"] = "equal"
     folder: Path = HERE
-    """Where ``bases/`` is."""
+    """Where its own ``bases/`` may be."""
 
     @property
     def legitimate(self) -> bool:
@@ -59,18 +59,21 @@ class Case:
 
     def source(self) -> str:
         """The user's file."""
-        text = (self.folder / "bases" / f"{self.base}.py").read_text(encoding="utf-8")
+        text = self._base(".py")
         for old, new in self.edits:
             if text.count(old) != 1:
                 raise ValueError(f"{self.slug}: stands {text.count(old)} times in {self.base}.py: {old!r}")
             text = text.replace(old, new)
         return _without(text, set(CONTRACT) - set(self.keep)) if self.keep else text
 
-    def clean_source(self) -> str:
-        return (self.folder / "bases" / f"{self.base}.py").read_text(encoding="utf-8")
+    def _base(self, suffix: str) -> str:
+        """The base's file, of the case's own folder or of this one."""
+        name = f"{self.base}{suffix}"
+        own = self.folder / "bases" / name
+        return (own if own.is_file() else HERE / "bases" / name).read_text(encoding="utf-8")
 
     def toml(self, root: Path) -> str:
-        values = tomllib.loads((self.folder / "bases" / f"{self.base}.toml").read_text(encoding="utf-8"))
+        values = tomllib.loads(self._base(".toml"))
         for section in self.undeclared:
             values.pop(section, None)
         for section, keys in self.config.items():
@@ -106,7 +109,7 @@ def load_cases(folder: Path = HERE) -> list[Case]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        found += module.CASES
+        found += [replace(case, folder=folder) for case in module.CASES]
     slugs = [case.slug for case in found]
     twice = {slug for slug in slugs if slugs.count(slug) > 1}
     if twice:

@@ -97,13 +97,7 @@ def perfect(scene: Scene, boxes: list[Tensor], labels: list[Tensor], rule: str =
         offset = target[slots][:, 2:4] * size - cells
         anchors = head.anchors.expand(*target.shape[:4], 2)[slots]
         relation = target[slots][:, 4:6] * size / anchors
-        name = scene.detector.layout.decode
-        if name == "yolov2":
-            xy, wh = offset.clamp(1e-4, 1 - 1e-4).logit(), relation.log()
-        elif name == "yolov5":
-            xy, wh = ((offset + 0.5) / 2).logit(), (relation.sqrt() / 2).clamp(max=0.99).logit()
-        else:
-            xy, wh = offset - 0.5, relation.log()
+        xy, wh = _raw(offset, relation, scene.detector.layout.decode)
         rows = pred[slots]
         rows[:, 0] = 9.0
         rows[:, 1:5] = torch.cat((xy, wh), dim=1)
@@ -126,20 +120,29 @@ def near(scene: Scene, boxes: list[Tensor], labels: list[Tensor], seed: int) -> 
     """Perfect predictions with noise: many are over an ignore threshold, none is the truth."""
     draw = torch.Generator().manual_seed(seed)
     layout = scene.detector.layout
-    made = []
-    for pred, head in zip(perfect(scene, boxes, labels), scene.heads, strict=True):
-        canonical = layout.read_pred(pred, head).clone()
-        good = canonical[..., :1] > 0
+    preds = []
+    targets = assign(boxes, labels, scene.heads).targets
+    for pred, target, head in zip(perfect(scene, boxes, labels), targets, scene.heads, strict=True):
+        canonical = layout.read_pred(pred, head).clamp(-3, 2)
         # every anchor of a positive cell says the truth's box: that is what an ignore mask is for
-        best = canonical.gather(
-            3, good.float().argmax(3, keepdim=True).expand(-1, -1, -1, -1, canonical.shape[-1])
-        )
-        canonical[..., 1:3] = best[..., 1:3].where(good.any(3, keepdim=True), canonical[..., 1:3])
-        canonical[..., 0] = canonical[..., 0].clamp(-3, 2)
-        canonical[..., 5:] = canonical[..., 5:].clamp(-3, 2)
-        preds = canonical + 0.25 * torch.randn(canonical.shape, generator=draw)
-        made.append(layout.write_pred(preds, head))
-    return made
+        cell = target[..., 2:6].amax(3, keepdim=True)
+        size = torch.tensor([head.grid_w, head.grid_h], dtype=torch.float32)
+        offset = (cell[..., :2] * size - grid_cells(head, target)).expand(*target.shape[:4], 2)
+        raw = torch.cat(_raw(offset, cell[..., 2:] * size / head.anchors, layout.decode), dim=-1)
+        canonical[..., 1:5] = raw.where(target[..., :1].amax(3, keepdim=True) > 0, canonical[..., 1:5])
+        noise = torch.randn(canonical.shape, generator=draw) * 0.25
+        noise[..., 1:5] *= 0.3
+        preds.append(layout.write_pred(canonical + noise, head))
+    return preds
+
+
+def _raw(offset: Tensor, relation: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """What decodes to an offset in the cell and a size over the anchor's."""
+    if name == "yolov2":
+        return offset.clamp(1e-4, 1 - 1e-4).logit(), relation.log()
+    if name == "yolov5":
+        return ((offset + 0.5) / 2).logit(), (relation.sqrt() / 2).clamp(max=0.99).logit()
+    return offset - 0.5, relation.log()
 
 
 Outcome = list[Any]
