@@ -23,7 +23,7 @@ from .screens.question import Question
 from .session import Session, TrainingThread, write_traceback
 from .themes import DARK, LIGHT
 
-SIGNAL_EXITS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
+SIGNAL_EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class KeyCommands(Provider):

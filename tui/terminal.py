@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -15,6 +17,7 @@ from .console import complain
 if TYPE_CHECKING:
     from .app import LiveApp
 
+HUNG_UP = 129
 STOP_SECONDS = 60.0
 """How long a training may take to finish its step and checkpoint after the screen has gone."""
 
@@ -23,7 +26,7 @@ def run_live(app: LiveApp) -> int:
     """Show the app until somebody leaves; returns the exit code. The outcome is printed after it."""
     # Inside an app stderr has no file number, and the first spawned or forkserver child would fail on it.
     resource_tracker.ensure_running()
-    with own_screen(app.log_path):
+    with own_screen(app.log_path), leaving_on_hang_up(app):
         code = app.run()
     app.live.take_last_events()
     if app.crash is not None:
@@ -35,6 +38,29 @@ def run_live(app: LiveApp) -> int:
     for line in app.live.outcome_lines():
         print(line)
     return code if code is not None else 1
+
+
+@contextlib.contextmanager
+def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
+    """The terminal is gone (a lost SSH line): stop the training with a checkpoint and leave.
+
+    Not the app's business: its writer has died with the terminal and its loop waits for that writer for
+    ever. A plain handler reaches the main thread even there.
+    """
+
+    def leave_without_screen() -> None:
+        app.thread.join(STOP_SECONDS)
+        os._exit(HUNG_UP)
+
+    def hang_up(*_: object) -> None:
+        app.session.control.stop()
+        threading.Thread(target=leave_without_screen, daemon=True).start()
+
+    before = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _stop_training(app: LiveApp) -> None:

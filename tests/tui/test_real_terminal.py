@@ -200,6 +200,17 @@ def test_a_lost_terminal_stops_the_training(start: Callable[..., Terminal]) -> N
     assert terminal.wait() == 129
 
 
+def test_a_terminal_that_is_closed_leaves_no_process_behind(start: Callable[..., Terminal]) -> None:
+    terminal = start(step_seconds=0.05)
+    terminal.until(lambda text: "▶ training" in text, "a training")
+    terminal.child.ptyproc.fileobj.close()
+    end = time.monotonic() + PATIENCE
+    while terminal.child.isalive():
+        assert time.monotonic() < end, "still there, without a terminal"
+        time.sleep(0.05)
+    assert terminal.child.exitstatus == 129
+
+
 def test_a_crash_in_the_training_thread(start: Callable[..., Terminal]) -> None:
     terminal = start(crash_at=20)
     terminal.until(lambda text: "✘ failed" in text and "crashed with ZeroDivisionError" in text, "the crash")
