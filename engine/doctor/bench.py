@@ -16,7 +16,8 @@ Outcome = dict[str, list[Finding]]
 
 @dataclass
 class Bench:
-    """``failed``: the functions with an error so far; later probes run with the reference in their place."""
+    """``failed``: the functions with an error of their own so far; later probes run with the reference in
+    their place."""
 
     called: Called
     stages: tuple[Stage, Stage, Stage]
@@ -26,7 +27,7 @@ class Bench:
 
     @property
     def failed(self) -> set[str]:
-        return {finding.function for finding in self.findings if finding.severity == "error"}
+        return {f.function for f in self.findings if f.severity == "error" and not f.follows}
 
     def alone(self, function: str, probe: Callable[[], Results]) -> None:
         """A probe that needs no stage."""

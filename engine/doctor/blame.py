@@ -12,8 +12,7 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
     """Errors, warnings, infos; among errors, root causes in the pipeline's order before consequences.
 
     A finding is a consequence where a probe showed it (``follows``: it vanished when that function was
-    replaced by the reference), or where it concerns the same loss term, or the same function's further
-    probes, as the root.
+    replaced by the reference), or where it concerns the same loss term or channels of the same function.
     """
     rank = {name: place for place, name in enumerate(PIPELINE)}
 
@@ -34,7 +33,11 @@ def _linked(finding: Finding, place: int, listed: Sequence[Finding]) -> Finding:
             continue
         explained = finding.follows == root.function
         # a plain error of another function stands on its own: it was probed with reference inputs
-        same = root.function == finding.function and bool(root.term) and root.term == finding.term
+        same = root.function == finding.function and _related(root, finding)
         if explained or same:
             return replace(finding, consequence_of=earlier)
     return finding
+
+
+def _related(root: Finding, finding: Finding) -> bool:
+    return bool(root.term and root.term == finding.term) or bool(set(root.channels) & set(finding.channels))

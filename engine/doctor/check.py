@@ -16,13 +16,14 @@ from ..config import Config
 from .assign import probe_assign
 from .bench import Bench
 from .blame import ordered
-from .calling import Called, swapped
+from .composition import examine_loss, gradients_reach, in_place
+from .calling import Called
 from .data import examine_data
 from .decode import probe_decode
 from .detect import probe_detect
-from .findings import Finding, Report
+from .findings import Report
 from .iou import probe_iou
-from .stage import Stage, references, stages
+from .stage import stages
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
 
 Progress = Callable[[str], None]
@@ -73,24 +74,14 @@ def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> No
     if called.has("decode"):
         tell("decode")
         bench.staged("decode", lambda stage: probe_decode(called, stage, bench.tables))
+    if called.has("loss"):
+        tell("loss")
+        examine_loss(subject, bench)
+    else:
+        gradients_reach(subject, bench)
     if called.has("detect"):
         tell("detect")
-        _with_references(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
-
-
-def _with_references(
-    bench: Bench, function: str, probe: Callable[[Stage], Iterator[tuple[str, list[Finding]]]]
-) -> None:
-    """With the reference standing in for the user's functions that have already failed."""
-
-    def guarded(stage: Stage) -> Iterator[tuple[str, list[Finding]]]:
-        stand_in = {
-            name: f for name, f in references(stage).items() if name in bench.failed and name != function
-        }
-        with swapped(bench.called.user, stand_in):
-            yield from probe(stage)
-
-    bench.staged(function, guarded)
+        in_place(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,192 @@
+"""The user's ``loss`` alone, from what it touches to what it amounts to; each probe where those before passed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+
+from .calling import Called
+from .findings import Finding, Table
+from .inputs import given, noise, scene
+from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total
+from .loss_influence import judge_influence, judge_targets, pred_influence
+from .loss_minima import judge_box, judge_classes, judge_negatives, judge_objectness
+from .loss_reduction import judge_reduction
+from .loss_run import OWN, TERMS, Trial, near
+from .stage import GROUPS, Stage, columns
+
+Results = Iterator[tuple[str, list[Finding]]]
+SLOW = 0.12
+"""Seconds a call: above it, the config's own heads are only looked at briefly (the uneven ones wholly)."""
+
+
+def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: list[Table]) -> Results:
+    """``declared``: the ``[loss]`` keys that the config's text sets."""
+    trial = Trial(called, stage, scene(stage, [2, 0, 3], seed=17, smallest=1.3))
+    started = time.perf_counter()
+    trial.values(near(trial, 1))
+    slow = time.perf_counter() - started > SLOW
+    yield "loss.call", []
+    finite = _finite(trial)
+    yield "loss.finite", finite
+    if any(f.severity == "error" for f in finite):
+        return
+    yield "loss.inputs", _inputs(trial)
+    table, got = pred_influence(trial)
+    if stage.name == "own":
+        tables.append(table)
+    influence = judge_influence(trial, got)
+    yield "loss.influence", influence
+    bad = {f.term for f in influence}
+    targets = [f for f in judge_targets(trial) if f.term not in bad]
+    yield "loss.targets", targets
+    bad |= {f.term for f in targets}
+    profile = stage.detector.profile
+
+    def said(key: str, value: str) -> str | None:
+        return value if key in declared else None
+
+    if "lbox" not in bad:
+        box = judge_box(trial)
+        yield "loss.minimum", box
+        bad |= {f.term for f in box}
+    if "lobj" not in bad:
+        negatives = judge_negatives(trial)
+        yield "loss.negatives", negatives
+        objectness = (
+            judge_objectness(trial, said("objectness", profile.objectness)) if not negatives else None
+        )
+        if objectness is not None:
+            yield "loss.objectness", objectness.findings
+            bad |= {f.term for f in objectness.findings if f.severity == "error"}
+        bad |= {f.term for f in negatives}
+    if "lcls" not in bad:
+        classes = judge_classes(trial)
+        yield "loss.classes", classes
+        bad |= {f.term for f in classes}
+    yield "loss.total", judge_total(trial, "total" in declared, bad)
+    if slow and stage.name == "own":
+        return
+    if "lobj" not in bad:
+        yield "loss.ignore", judge_ignore(trial, "ignore_iou" in declared)
+        yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
+    if "lbox" not in bad:
+        yield "loss.form", judge_box_form(trial, said("box", profile.box))
+    if "liou" not in bad:
+        yield "loss.liou", judge_liou(trial)
+    yield "loss.reduction", judge_reduction(trial, said("reduction", profile.reduction), bad)
+    yield "loss.state", _state(trial)
+
+
+def _finite(trial: Trial) -> list[Finding]:
+    """Moderate logits and an empty batch must give numbers; extreme ones should."""
+    stage = trial.stage
+    empty = given(stage, [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.int64)] * 2)
+    cases = (
+        ("on random logits", trial, noise(stage, 3, 21, 1.5), True),
+        ("near the truth", trial, near(trial, 4), True),
+        ("on a batch without objects", Trial(trial.called, stage, empty), noise(stage, 2, 22), True),
+        ("on confidences and classes of +-40", trial, _extreme(trial), False),
+    )
+    for text, run, preds, decisive in cases:
+        leaves = [p.clone().requires_grad_() for p in preds]
+        terms = run.terms(leaves)
+        bad = tuple(name for name, value in terms.items() if not math.isfinite(float(value.detach())))
+        channels: tuple[str, ...] = ()
+        where = "the value"
+        if not bad and terms["total"].requires_grad:
+            parts = torch.autograd.grad(terms["total"], leaves, allow_unused=True)
+            rows = torch.cat([g.reshape(-1, g.shape[-1]) for g in parts if g is not None])
+            channels = tuple(g for g in GROUPS if not bool(torch.isfinite(rows[:, columns(g)]).all()))
+            where = "the gradient"
+        if bad or channels:
+            names = [n for n in bad if n in OWN] or list(bad)
+            shown = channels or tuple(c for c in GROUPS if any(c in OWN.get(n, ()) for n in names))
+            return [
+                Finding(
+                    "error" if decisive else "warning",
+                    "loss.finite",
+                    "loss",
+                    f"{where} of {' '.join(names) or 'total'} is not finite {text}",
+                    tensor="gradient" if channels else "pred",
+                    channels=shown,
+                    expected="finite numbers",
+                    got="NaN or infinity",
+                    fix="clamp before log, sqrt and division; use the ..._with_logits losses; divide by max(1, positives)",
+                    term=names[0] if len(names) == 1 else "",
+                )
+            ]
+    return []
+
+
+def _extreme(trial: Trial) -> list[torch.Tensor]:
+    preds = near(trial, 4)
+    for pred in preds:
+        pred[..., 0] = pred[..., 0].sign() * 40
+        pred[..., 5:] = pred[..., 5:].sign() * 40
+    return preds
+
+
+def _inputs(trial: Trial) -> list[Finding]:
+    """pred and targets stay as they were, but for the iou channel; what stands there is not relied on."""
+    stage = trial.stage
+    handed = stage.declared_pred(near(trial, 2))
+    wanted = stage.declared_targets(trial.scene.targets)
+    as_list = stage.detector.as_list
+    before = [p.clone() for p in as_list(handed)], [t.clone() for t in as_list(wanted)]
+    trial.called.call("loss", handed, wanted, stage.given_heads())
+    if not all(torch.equal(p, q) for p, q in zip(as_list(handed), before[0], strict=True)):
+        rows = [
+            (stage.layout.read_pred(p, h) != stage.layout.read_pred(q, h)).flatten(0, 3).any(0)
+            for p, q, h in zip(as_list(handed), before[0], stage.heads, strict=True)
+        ]
+        changed = torch.stack(rows).any(0)
+        names = tuple(g for g in GROUPS if bool(changed[columns(g)].any()))
+        return [_written("pred", names)]
+    count = len(stage.layout.target)
+    changed_names: set[str] = set()
+    for now, was, head in zip(as_list(wanted), before[1], stage.heads, strict=True):
+        differ = stage.layout.to_canonical_axes((now != was).float(), head, count)
+        changed_names |= {n for c, n in enumerate(stage.layout.target) if bool(differ[..., c].any())}
+    changed_names.discard("iou")
+    if changed_names:
+        return [_written("targets", tuple(n for n in stage.layout.target if n in changed_names))]
+    return []
+
+
+def _written(tensor: str, names: tuple[str, ...]) -> Finding:
+    return Finding(
+        "error",
+        "loss.inputs",
+        "loss",
+        f"loss writes into {tensor} ({' '.join(names)})",
+        tensor=tensor,  # type: ignore[arg-type]
+        channels=names,
+        expected="inputs as they were; only the iou channel of targets may be written",
+        got="overwritten",
+        fix=f"work on a copy: no assignment into {tensor}, no method that ends in _",
+    )
+
+
+def _state(trial: Trial) -> list[Finding]:
+    """The same inputs give the same loss."""
+    preds = near(trial, 2)
+    first, second = trial.values(preds), trial.values(preds)
+    moved = [n for n in TERMS if n in first and abs(first[n] - second[n]) > 1e-5 * (1 + abs(first[n]))]
+    if not moved:
+        return []
+    return [
+        Finding(
+            "warning",
+            "loss.state",
+            "loss",
+            f"{' '.join(moved)} differ between two calls on the same inputs",
+            tensor="gradient",
+            expected="the same value twice",
+            got=f"{first[moved[0]]:.4g}, then {second[moved[0]]:.4g}",
+            fix="keep no state between calls",
+        )
+    ]
