@@ -214,9 +214,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         raise SystemExit(USAGE) from None
     except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer turns a broken pipe into an exit with 1 of its own.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # The reader has gone; the interpreter would complain when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise SystemExit(PIPE_CLOSED) from None
     except Exception as error:
         raise SystemExit(_explain(error)) from None

@@ -38,7 +38,7 @@ def draw_detections(image: Image, found: Floats, classes: Sequence[str]) -> Imag
     for x1, y1, x2, y2, score, label in sorted(found.tolist(), key=lambda row: row[4]):
         colour = class_colour(int(label))
         first, second = (round(x1), round(y1)), (round(x2), round(y2))
-        cv2.rectangle(drawn, first, second, colour, thickness, cv2.LINE_AA)
+        cv2.rectangle(drawn, first, second, colour, thickness)
         _label(drawn, f"{classes[int(label)]} {score:.2f}", first, colour, scale)
     return drawn
 

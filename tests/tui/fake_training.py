@@ -53,8 +53,8 @@ class FakeTraining:
         emit(StateChanged("preparing"))
         emit(
             RunStarted(
-                str(self.folder), self.folder.name, self.terms, self.per_object, self.epochs, per_epoch, total, 16,
-                600, classes, "cpu", "compact", 2_140_000, 0,
+                str(self.folder), self.folder.name, self.terms, self.per_object, self.epochs, per_epoch,
+                total, 16, 600, classes, "cpu", "compact", 2_140_000, 0,
             )
         )  # fmt: skip
         emit(LogLine("info", "anchors by k-means: best possible recall 0.994"))
@@ -80,8 +80,10 @@ class FakeTraining:
             terms = self._terms(step, total, rng)
             values.append(terms)
             emit(
-                StepDone(step, epoch, iteration, 0.000994, terms, 12 * math.exp(-step / total) + rng.random(), 16, 48,
-                         0.01, self.shown_seconds * (0.95 + 0.1 * rng.random()), 10_700_000_000)
+                StepDone(
+                    step, epoch, iteration, 0.000994, terms, 12 * math.exp(-step / total) + rng.random(),
+                    16, 48, 0.01, self.shown_seconds * (0.95 + 0.1 * rng.random()), 10_700_000_000,
+                )
             )  # fmt: skip
             if iteration == per_epoch:
                 best = self._end_epoch(epoch, step, values, best, rng)

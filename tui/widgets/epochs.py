@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..format import digits3, duration, signed
+from ..keys import bindings
 from ..runstate import EpochRow, RunState
 from .panel import Piece, ScrollingPanel
 
@@ -19,6 +20,7 @@ class Cell:
 
 class EpochTable(ScrollingPanel):
     key_scopes = ("epochs", "scrolling", "panel")
+    BINDINGS = bindings("epochs")
     head = 1
     help_title = "Epoch table"
     help_text = (
@@ -117,7 +119,7 @@ class EpochTable(ScrollingPanel):
         shown, total = self._fitting(statistics, width), len(self.widths(statistics))
         hidden = total - len(shown)
         notes = [
-            f"{hidden} columns beside (←→)" if hidden else "",
+            f"+{hidden} columns ←→" if hidden else "",
             f"rows {p}" if (p := self.position()) else "",
         ]
         return [self.name_piece("epochs"), (f"  {what}", "plain")], [("  ".join(filter(None, notes)), "dim")]

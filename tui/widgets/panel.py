@@ -106,7 +106,8 @@ class Panel(Widget, can_focus=True):
         used = sum(len(text) for text, _ in left) + 3
         right_width = sum(len(text) for text, _ in right)
         if right and used + right_width + 4 > width:
-            right, right_width = [], 0
+            left = fit(left, max(0, width - right_width - 7))
+            used = sum(len(text) for text, _ in left) + 3
         line: list[Piece] = [marker, (" ", "rule"), *left, (" ", "rule")]
         rule = width - used - (right_width + 3 if right else 0)
         line.append(("─" * max(0, rule), "rule"))
