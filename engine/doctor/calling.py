@@ -83,7 +83,7 @@ class Called:
         except Refusal:
             raise
         except (Exception, SystemExit) as error:
-            raise self._raised(name, error) from error
+            raise self.raised(name, error) from error
 
     def _fits(self, name: str, function: Function, count: int) -> None:
         try:
@@ -100,7 +100,7 @@ class Called:
         except ValueError:  # a builtin without a signature: the call itself will tell
             return
 
-    def _raised(self, name: str, error: BaseException) -> Refusal:
+    def raised(self, name: str, error: BaseException) -> Refusal:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         line = line_at_fault(self.user.path, error)
         refusal = self.refusal(

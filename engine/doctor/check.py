@@ -13,20 +13,25 @@ import numpy as np
 import torch
 
 from ..config import Config
+from ..yolo.plugin import NAMES
 from .assign import probe_assign
 from .bench import Bench
 from .blame import ordered
-from .composition import examine_loss, gradients_reach, in_place
+from .build_model import probe_model
 from .calling import Called
+from .composition import examine_loss, gradients_reach, in_place
 from .data import examine_data
 from .decode import probe_decode
 from .detect import probe_detect
 from .findings import Report
 from .iou import probe_iou
+from .overfit import probe_overfit, probe_together
 from .stage import stages
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
+from .transform import probe_transform
 
 Progress = Callable[[str], None]
+DEEP_SECONDS = 50.0
 
 
 def check(
@@ -65,6 +70,9 @@ def check(
 
 def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     called = subject.called
+    if called.has("transform"):
+        tell("transform")
+        bench.alone("transform", lambda: probe_transform(called))
     if called.has("iou"):
         tell("iou")
         bench.alone("iou", lambda: probe_iou(called))
@@ -82,6 +90,25 @@ def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> No
     if called.has("detect"):
         tell("detect")
         in_place(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
+    if called.has("build_model"):
+        tell("build_model")
+        names = list(subject.blueprint.classes)
+        bench.alone("build_model", lambda: probe_model(called, bench.stages[0], names))
+    _loop(subject, bench, tell, deep)
+
+
+def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
+    """All together, where each alone was sound: else this would only repeat what is known."""
+    called = subject.called
+    if bench.failed & set(NAMES):
+        bench.skip("loop.together", "loop", "a function failed alone")
+        return
+    if called.user.functions:
+        tell("together")
+        bench.alone("loop", lambda: probe_together(called, bench.stages[1]))
+    if deep:
+        tell("overfit")
+        bench.alone("loop", lambda: probe_overfit(called, subject.blueprint, bench.stages[0], DEEP_SECONDS))
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..boxes import to_cxcywh, to_xyxy
 from ..boxes import iou as corner_iou
+from ..boxes import to_cxcywh, to_xyxy
 from ..letterbox import Letterbox
 from ..yolo.detect import undo_letterbox
 from ..yolo.plugin import accepts

@@ -1,0 +1,401 @@
+"""The user's ``transform``: painted boxes through it, many times; each label must still frame its own paint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .calling import Called
+from .findings import Finding, Tensor
+from .subject import seed_everything
+
+Results = Iterator[tuple[str, list[Finding]]]
+SEEDS = 24
+HUES = (0, 60, 120, 25, 95)
+"""OpenCV's hue (0..180) of the paints: red, green, blue, orange, cyan; no turn of the circle maps many of
+them upon each other."""
+GOOD, BAD = 0.6, 0.4
+"""IoU of label and paint: framed, not framed."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One call: what came back, and where the paint of each box lies now."""
+
+    image: Any
+    boxes: np.ndarray
+    paint: list[np.ndarray | None]
+
+
+def probe_transform(called: Called) -> Results:
+    """Sizes differ, boxes lie unevenly; the statistics need several draws, the contract none."""
+    _contract(called)
+    yield "transform.call", []
+    yield "transform.inputs", _inputs(called)
+    shots = [_shoot(called, seed) for seed in range(SEEDS)]
+    yield "transform.colours", _colours(called, shots)
+    yield "transform.corners", (corners := _corners(called, shots))
+    if not corners:
+        yield "transform.boxes", _boxes(called, shots)
+
+
+def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A grey, textured picture with five painted rectangles, none of them placed symmetrically."""
+    rng = np.random.default_rng(seed)
+    height, width = ((300, 420), (410, 290), (360, 360))[seed % 3]
+    image = rng.integers(95, 130, (height // 6 + 1, width // 6 + 1, 1), dtype=np.uint8)
+    grey = cv2.resize(np.repeat(image, 3, 2), (width, height), interpolation=cv2.INTER_LINEAR)
+    spots = ((0.08, 0.10), (0.55, 0.06), (0.13, 0.55), (0.40, 0.36), (0.66, 0.50))
+    shapes = ((0.22, 0.16), (0.20, 0.24), (0.17, 0.33), (0.19, 0.14), (0.25, 0.38))
+    boxes = []
+    for hue, (x, y), (w, h) in zip(HUES, spots, shapes, strict=True):
+        x1, y1 = round((x + rng.uniform(0, 0.03)) * width), round((y + rng.uniform(0, 0.03)) * height)
+        x2, y2 = x1 + round(w * width), y1 + round(h * height)
+        colour = cv2.cvtColor(np.uint8([[[hue, 240, 225]]]), cv2.COLOR_HSV2BGR)[0, 0]  # type: ignore[call-overload]
+        grey[y1:y2, x1:x2] = colour
+        boxes.append([x1, y1, x2, y2])
+    return np.ascontiguousarray(grey), np.array(boxes, np.float32)
+
+
+def _call(called: Called, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    seed_everything(seed)
+    got = called.call("transform", image, boxes)
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise _refused(
+            called, f"transform returns {type(got).__name__}", "a pair: image, boxes", type(got).__name__
+        )
+    out, moved = np.asarray(got[0]), np.asarray(got[1])
+    if out.dtype != np.uint8 or out.ndim != 3 or out.shape[2] != 3 or 0 in out.shape:
+        shown = f"{out.dtype} {list(out.shape)}"
+        raise _refused(called, f"transform returns an image {shown}", "uint8 [H, W, 3], BGR", shown)
+    if moved.size != boxes.size or (moved.size and moved.reshape(-1, moved.shape[-1]).shape[1] != 4):
+        shown = str(list(moved.shape))
+        raise _refused(
+            called,
+            f"transform returns boxes {shown} for {len(boxes)} boxes",
+            f"[{len(boxes)}, 4], number and order kept",
+            shown,
+            "boxes",
+        )
+    return out, moved.reshape(-1, 4).astype(np.float32)
+
+
+def _refused(called: Called, message: str, expected: str, got: str, tensor: Tensor = "image") -> Exception:
+    refusal = called.refusal(
+        "transform",
+        "contract",
+        message,
+        expected=expected,
+        got=got,
+        fix=f"return image, boxes: {expected}; a box that leaves the picture comes back with no area",
+    )
+    object.__setattr__(refusal.finding, "tensor", tensor)
+    return refusal
+
+
+def _contract(called: Called) -> None:
+    """A picture without objects too, and more than one draw: the loader meets both."""
+    for seed in range(3):
+        image, boxes = picture(seed)
+        _call(called, image, boxes, seed)
+        _call(called, image, boxes[:0], seed)
+        _call(called, image, boxes[:1], seed)
+
+
+def _inputs(called: Called) -> list[Finding]:
+    """Writing into the inputs is against the contract; the loader hands over copies, so it only warns."""
+    for seed in range(6):
+        image, boxes = picture(seed)
+        given = image.copy(), boxes.copy()
+        _call(called, *given, seed)
+        same_image, same_boxes = np.array_equal(given[0], image), np.array_equal(given[1], boxes)
+        if not (same_image and same_boxes):
+            what: Tensor = "boxes" if same_image else "image"
+            return [
+                Finding(
+                    "warning",
+                    "transform.inputs",
+                    "transform",
+                    f"transform writes into the {what} it is given",
+                    tensor=what,
+                    expected="inputs as they were",
+                    got="overwritten",
+                    fix=f"start with {what} = {what}.copy()",
+                )
+            ]
+    return []
+
+
+def _shoot(called: Called, seed: int) -> Shot:
+    image, boxes = picture(seed)
+    out, moved = _call(called, image.copy(), boxes.copy(), 100 + seed)
+    hsv = cv2.cvtColor(np.ascontiguousarray(out), cv2.COLOR_BGR2HSV).astype(int)
+    return Shot(out, moved, [_paint(hsv, hue) for hue in _hues(hsv, moved)])
+
+
+def _hues(hsv: np.ndarray, boxes: np.ndarray) -> list[int]:
+    """The paints' hues as they are now. A change of all colours alike (a hue shift, channels shuffled) turns
+    or mirrors the circle: that is believed where what stands under the labels agrees with it."""
+    seen = [_hue_under(hsv, box) for box in boxes]
+    known = [(hue, now) for hue, now in zip(HUES, seen, strict=True) if now is not None]
+    for sign in (1, -1):
+        turns = [(now - sign * hue) % 180 for hue, now in known]
+        if len(turns) >= 3 and all(min((t - turns[0]) % 180, (turns[0] - t) % 180) <= 6 for t in turns):
+            return [(sign * hue + turns[0]) % 180 for hue in HUES]
+    return list(HUES)
+
+
+def _hue_under(hsv: np.ndarray, box: np.ndarray) -> int | None:
+    """The hue of the inner half of a label, where one colour fills it."""
+    height, width = hsv.shape[:2]
+    x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height])
+    dx, dy = (x2 - x1) / 4, (y2 - y1) / 4
+    part = hsv[int(y1 + dy) : int(y2 - dy), int(x1 + dx) : int(x2 - dx)].reshape(-1, 3)
+    if len(part) < 40 or np.median(part[:, 1]) < 110:
+        return None
+    hue = int(np.median(part[:, 0]))
+    away = np.abs(part[:, 0] - hue)
+    return hue if (np.minimum(away, 180 - away) < 8).mean() > 0.8 else None
+
+
+def _paint(hsv: np.ndarray, hue: int) -> np.ndarray | None:
+    """The box x1, y1, x2, y2 around the largest patch of this hue; None where there is none."""
+    away = np.abs(hsv[..., 0] - hue)
+    near = (np.minimum(away, 180 - away) <= 12) & (hsv[..., 1] > 110) & (hsv[..., 2] > 50)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))
+    if count < 2:
+        return None
+    x, y, w, h, area = stats[1:][np.argmax(stats[1:, cv2.CC_STAT_AREA])]
+    if area < 60 or area < 0.35 * w * h:
+        return None
+    return np.array([x, y, x + w, y + h], np.float32)
+
+
+def _visible(box: np.ndarray, image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    cut: np.ndarray = np.clip(box, 0, [width, height, width, height])
+    return cut
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    side = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    if (side <= 0).any():
+        return 0.0
+    common = float(side.prod())
+    whole = float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - common
+    return common / whole if whole > 0 else 0.0
+
+
+def _colours(called: Called, shots: list[Shot]) -> list[Finding]:
+    """Red stays red: under the red box's label no blue, in every draw, while green stays green."""
+    swapped, kept = 0, 0
+    for shot in shots:
+        mean = [_mean(shot, k) for k in range(3)]  # of the boxes painted red, green, blue
+        if any(m is None for m in mean):
+            continue
+        tops = [int(np.argmax(m)) for m in mean if m is not None]
+        swapped += tops == [0, 1, 2]
+        kept += tops == [2, 1, 0]
+    if swapped < 6 or kept > 0:
+        return []
+    return [
+        Finding(
+            "error",
+            "transform.colours",
+            "transform",
+            "transform swaps red and blue: a red box comes back blue",
+            tensor="image",
+            expected="BGR in, BGR out",
+            got=f"red and blue swapped in {swapped} of {len(shots)} draws",
+            fix="convert back (cv2.COLOR_RGB2BGR) before returning, or do not convert",
+        )
+    ]
+
+
+def _mean(shot: Shot, k: int) -> np.ndarray | None:
+    """Mean colour of the inner half of where the label stands."""
+    x1, y1, x2, y2 = _visible(shot.boxes[k], shot.image)
+    dx, dy = (x2 - x1) / 4, (y2 - y1) / 4
+    part = shot.image[int(y1 + dy) : int(y2 - dy), int(x1 + dx) : int(x2 - dx)]
+    if part.size < 60:
+        return None
+    mean: np.ndarray = part.reshape(-1, 3).mean(0)
+    return mean if mean.max() - mean.min() > 60 else None
+
+
+def _corners(called: Called, shots: list[Shot]) -> list[Finding]:
+    """x1 <= x2, y1 <= y2: a box the wrong way round that frames its paint when turned was flipped, not swapped."""
+    turned: set[str] = set()
+    count = 0
+    for shot in shots:
+        for box, paint in zip(shot.boxes, shot.paint, strict=True):
+            if paint is None or ((box[2:] >= box[:2]).all()):
+                continue
+            right = np.concatenate((np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])))
+            if _iou(_visible(right, shot.image), paint) > GOOD:
+                count += 1
+                turned |= {n for n, bad in (("x", box[2] < box[0]), ("y", box[3] < box[1])) if bad}
+    if not count:
+        return []
+    channels = tuple(
+        n
+        for n in ("x", "y", "w", "h")
+        if n in turned or (n == "w" and "x" in turned) or (n == "h" and "y" in turned)
+    )
+    axis = " and ".join(sorted(turned))
+    return [
+        Finding(
+            "error",
+            "transform.corners",
+            "transform",
+            f"transform mirrors corners without swapping them: {axis}1 > {axis}2",
+            tensor="boxes",
+            channels=channels,
+            expected="x1 <= x2, y1 <= y2",
+            got=f"{count} boxes the wrong way round",
+            fix="after a flip x1, x2 = width - x2, width - x1",
+        )
+    ]
+
+
+def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
+    """Labels beside their paint; what was done to the picture but not to the label is tried out."""
+    seen = lost = 0
+    explained: dict[str, int] = {}
+    places: list[str] = []
+    for number, shot in enumerate(shots):
+        pairs = [(b, p) for b, p in zip(shot.boxes, shot.paint, strict=True) if p is not None]
+        if len(pairs) < 2:
+            continue
+        scores = [_iou(_visible(box, shot.image), paint) for box, paint in pairs]
+        seen += 1
+        if sum(score >= GOOD for score in scores) >= 0.5 * len(scores):
+            continue
+        lost += 1
+        places.append(f"draw {number}: label {_shown(pairs[0][0])}, paint {_shown(pairs[0][1])}")
+        for text, change in _changes(number, shot):
+            fixed = [_iou(_visible(change(box), shot.image), paint) for box, paint in pairs]
+            if sum(score >= 0.75 for score in fixed) >= 0.7 * len(fixed):
+                explained[text] = explained.get(text, 0) + 1
+                break
+    if not seen or not lost:
+        return []
+    best = max(explained, key=lambda text: explained[text], default="")
+    sure = bool(best) and explained[best] >= 2
+    if not sure and lost < 0.4 * seen:
+        return [] if lost < 0.1 * seen else [_drift(lost, seen, places[0], "warning", "", ())]
+    text, names = best.split("|") if best else ("", "x y w h")
+    return [_drift(lost, seen, places[0], "error", text, tuple(names.split()))]
+
+
+def _drift(lost: int, seen: int, place: str, severity: Any, text: str, channels: tuple[str, ...]) -> Finding:
+    message = f"after transform the labels no longer frame their objects, in {lost} of {seen} draws"
+    return Finding(
+        severity,
+        "transform.boxes",
+        "transform",
+        message + (f": {text}" if text else ""),
+        tensor="boxes",
+        channels=channels or ("x", "y", "w", "h"),
+        expected="each label around its own object",
+        got=place,
+        fix="do to the boxes what is done to the picture, in pixels of the returned picture",
+    )
+
+
+def _shown(box: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value:.0f}" for value in box) + ")"
+
+
+def _changes(seed: int, shot: Shot) -> list[tuple[str, Any]]:
+    """What may have been forgotten, as a change of the label; text|channels."""
+    image, original = picture(seed)
+    height, width = shot.image.shape[:2]
+    was_h, was_w = image.shape[:2]
+    whole = np.array([width, height] * 2, np.float32)
+    was = np.array([was_w, was_h] * 2, np.float32)
+
+    def mirrored(box: np.ndarray, x: bool, y: bool) -> np.ndarray:
+        x1, y1, x2, y2 = box
+        if x:
+            x1, x2 = width - x2, width - x1
+        if y:
+            y1, y2 = height - y2, height - y1
+        return np.array([x1, y1, x2, y2], np.float32)
+
+    scale = min(width / was_w, height / was_h)
+    pad = np.array([(width - was_w * scale) / 2, (height - was_h * scale) / 2] * 2, np.float32)
+    changes: list[tuple[str, Any]] = [
+        (
+            "the picture is mirrored left to right, the boxes are not (or the other way round)|x",
+            lambda b: mirrored(b, True, False),
+        ),
+        (
+            "the picture is mirrored top to bottom, the boxes are not (or the other way round)|y",
+            lambda b: mirrored(b, False, True),
+        ),
+        (
+            "picture and boxes are turned by 180 degrees against each other|x y",
+            lambda b: mirrored(b, True, True),
+        ),
+        ("x and y of the boxes are swapped|x y", lambda b: b[[1, 0, 3, 2]]),
+        ("the boxes are not scaled with the picture|x y w h", lambda b: b * whole / was),
+        ("the boxes are scaled twice|x y w h", lambda b: b * was / whole),
+        ("the boxes are fractions of the picture, not pixels|x y w h", lambda b: b * whole),
+        ("the boxes lack the border of the letterbox|x y", lambda b: b + pad),
+        ("the boxes got the border of the letterbox twice|x y", lambda b: b - pad),
+        ("the boxes are in pixels of the picture before the letterbox|x y w h", lambda b: b * scale + pad),
+        ("x1, y1, w, h is returned instead of corners|w h", lambda b: np.concatenate((b[:2], b[:2] + b[2:]))),
+        (
+            "cx, cy, w, h is returned instead of corners|x y w h",
+            lambda b: np.concatenate((b[:2] - b[2:] / 2, b[:2] + b[2:] / 2)),
+        ),
+        (
+            "the boxes are mirrored about the height instead of the width|x",
+            lambda b: b + np.array([width - height, 0, width - height, 0], np.float32),
+        ),
+        (
+            "the boxes are mirrored about the width instead of the height|y",
+            lambda b: b + np.array([0, height - width, 0, height - width], np.float32),
+        ),
+    ]
+    offsets = [
+        p - _visible(b, shot.image) for b, p in zip(shot.boxes, shot.paint, strict=True) if p is not None
+    ]
+    if offsets:
+        shift = np.median(np.array(offsets), axis=0)
+        if abs(shift[0] - shift[2]) < 4 and abs(shift[1] - shift[3]) < 4:
+            names = " ".join(n for n, s in (("x", shift[0]), ("y", shift[1])) if abs(s) > 3)
+            changes.append(
+                (f"the picture is shifted, the boxes are not|{names or 'x y'}", lambda b: b + shift)
+            )
+    order = _order(shot)
+    if order:
+        changes.insert(
+            0, ("the boxes come back in another order|x y w h", lambda b: _reordered(b, shot, order))
+        )
+    del original
+    return changes
+
+
+def _order(shot: Shot) -> list[int]:
+    """Which label frames which paint, where that is a permutation and not the identity."""
+    found = []
+    for paint in shot.paint:
+        if paint is None:
+            return []
+        scores = [_iou(_visible(box, shot.image), paint) for box in shot.boxes]
+        found.append(int(np.argmax(scores)) if max(scores) > GOOD else -1)
+    return found if sorted(found) == list(range(len(found))) and found != list(range(len(found))) else []
+
+
+def _reordered(box: np.ndarray, shot: Shot, order: list[int]) -> np.ndarray:
+    for k, other in enumerate(shot.boxes):
+        if other is box or np.array_equal(other, box):
+            result: np.ndarray = shot.boxes[order[k]]
+            return result
+    return box
