@@ -83,7 +83,12 @@ def judge(
 ) -> Outcome:
     """Only the first finding counts as the claim."""
     serious = {"error"} if case.expected in ("error", "none") else {"error", "warning"}
-    detected = any(finding["severity"] in serious for finding in findings)
+    # a warning is cheap: it counts only where it is of the right function
+    detected = any(
+        finding["severity"] in serious
+        and (case.expected != "warning" or finding["function"] in case.functions)
+        for finding in findings
+    )
     top = next((finding for finding in findings if finding["severity"] in serious), None)
     first = findings[0] if findings else None
     if case.legitimate or first is None:

@@ -182,7 +182,12 @@ def _assign(scene: Scene, function: Callable[..., Any], seed: int) -> Outcome:
 def _decode(scene: Scene, function: Callable[..., Any], seed: int) -> Outcome:
     def run() -> Outcome:
         preds = noisy(scene, seed)
-        return [*(function(p, h) for p, h in zip(preds, scene.heads, strict=True)), *preds]
+        boxes = [
+            function(p.clone().requires_grad_().view_as(p), h)
+            for p, h in zip(preds, scene.heads, strict=True)
+        ]
+        plain = [function(p, h) for p, h in zip(preds, scene.heads, strict=True)]
+        return [*plain, *(b.requires_grad for b in boxes), *preds]
 
     return _guarded(run)
 
@@ -217,7 +222,10 @@ def _loss(scene: Scene, function: Callable[..., Any], seed: int) -> Outcome:
                 value = terms.get(term)
                 out.append(value)
                 if isinstance(value, Tensor) and value.requires_grad:
-                    out += torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+                    try:
+                        out += torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+                    except RuntimeError:
+                        out.append(f"{term} raises in backward")
             return out + targets
 
         found += _guarded(run)

@@ -215,7 +215,11 @@ def test_loss_is_the_declared_profiles_to_constant_scales(case: Case, scenes: di
             part = [p[:keep] for p in preds], boxes[:keep], labels[:keep]
             mine, theirs = (Losses(scene, *part, own=own) for own in (True, False))
             for term in ("lcls", "lbox"):
-                ratios.setdefault(term, []).append(mine.terms[term].item() / theirs.terms[term].item())
+                ratio = mine.terms[term].item() / theirs.terms[term].item()
+                ratios.setdefault(term, []).append(ratio)
+                home = XYWH if term == "lbox" else CLS
+                own, other = (each.gradient(term, home, True) for each in (mine, theirs))
+                assert torch.allclose(own, ratio * other, rtol=1e-2, atol=1e-4 * own.abs().max().item()), term
             for positive in (True, False):
                 own, other = (each.gradient("lobj", CONF, positive).double() for each in (mine, theirs))
                 assert torch.equal(own.abs() < 1e-12, other.abs() < 1e-12), "the same slots are ignored"

@@ -285,4 +285,13 @@ CASES = [
         to="decode",
         keep=("decode",),
     ),
+    fault(
+        "decode-cut-from-gradient",
+        "looped",
+        "a decode for drawing, without a gradient, under the reference loss that trains through it",
+        ("def decode(pred, head):\n", "@torch.no_grad()\ndef decode(pred, head):\n"),
+        to="decode",
+        channels="x y w h",
+        keep=("assign", "decode", "detect"),
+    ),
 ]

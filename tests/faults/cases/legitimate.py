@@ -264,13 +264,6 @@ CASES = [
     legitimate("assign-alone", "twoheads", "nothing but assign is the user's", keep=("assign",)),
     legitimate("network-alone", "vectorised", "nothing but build_model is the user's", keep=("build_model",)),
     legitimate(
-        "decode-under-no-grad",
-        "looped",
-        "decode for detect alone, without a gradient",
-        ("def decode(pred, head):\n", "@torch.no_grad()\ndef decode(pred, head):\n"),
-        keep=("assign", "decode", "detect"),
-    ),
-    legitimate(
         "extra-arguments",
         "looped",
         "optional arguments and keywords of its own",

@@ -26,7 +26,7 @@ CASES = [
         "loss-iou-not-detached",
         "looped",
         "the objectness target carries a gradient into the box",
-        ("iou_truth = (overlap * mask).detach()", "iou_truth = overlap * mask"),
+        ("iou_truth = (overlap * mask).detach()", "iou_truth = overlap * mask.clone()"),
         ("targets[..., 7] = iou_truth\n", "targets[..., 7] = iou_truth.detach()\n"),
         to="loss",
         channels="x y w h",
@@ -196,6 +196,7 @@ CASES = [
         ("cls = p[..., 5:]", "cls = p[..., 4:-1]"),
         to="loss",
         channels="conf class",
+        overlap=True,
         row=20,
     ),
     fault(
@@ -597,6 +598,14 @@ CASES = [
         "looped",
         "def loss(targets, pred, head)",
         ("def loss(pred, targets, head):", "def loss(targets, pred, head):"),
+        to="loss",
+    ),
+    fault(
+        "loss-raises-in-backward",
+        "looped",
+        "the targets are written after the graph has kept a view of them",
+        ("iou_truth = (overlap * mask).detach()", "iou_truth = overlap * mask"),
+        ("targets[..., 7] = iou_truth\n", "targets[..., 7] = iou_truth.detach()\n"),
         to="loss",
     ),
 ]
