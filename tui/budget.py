@@ -15,10 +15,10 @@ class DrawingBudget:
     """Turns what the frames cost into the wait before the next one.
 
     Every second of wall time earns ``share`` seconds of CPU, every frame is paid from them, and the next one
-    waits until the account is level again. Up to ``savings`` seconds may be saved up, so that the first frames
-    (dear: all is laid out for the first time) and a resize do not make the view stall. The cost is the CPU
-    time of the drawing thread since the frame before: layout, compositing and writing count, not only our own
-    part. ``cpu`` is that thread's clock, ``wall`` everybody's.
+    waits until the account is level again. Up to ``savings`` seconds may be saved up: the first frames, in
+    which all is laid out, and a resize then do not make the view stall. The cost is the CPU time of the
+    drawing thread since the frame before: layout, compositing and writing count, not only our own part.
+    ``cpu`` is that thread's clock, ``wall`` everybody's.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.braille import Axis, blank, draw_spans, fit_axis, nice_step, to_text, x_ticks, y_labels
+from tui.widgets.chart import smoothed
 
 NO_GAP = np.zeros(2, dtype=bool)
 
@@ -112,3 +113,13 @@ def test_labels_stand_within_half_a_row_of_their_value() -> None:
 def test_x_ticks_are_round_and_inside() -> None:
     ticks = x_ticks(0.02, 6.6, 40)
     assert ticks == [2, 4, 6]
+
+
+def test_smoothing_does_not_lag_behind_a_trend() -> None:
+    ramp = np.arange(200, dtype=float)
+    assert np.abs(smoothed(ramp, 5)[60:140] - ramp[60:140]).max() < 1e-3
+
+
+def test_smoothing_keeps_a_constant_and_leaves_nan_out() -> None:
+    values = np.array([2.0, math.nan, 2.0, 2.0])
+    assert np.array_equal(smoothed(values, 3), values, equal_nan=True)

@@ -365,3 +365,13 @@ async def test_help_is_about_what_is_focused(tmp_path: Path) -> None:
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
         assert app.screen.help_title == "Chart: lobj"
+
+
+async def test_a_long_failure_is_wrapped_not_cut(tmp_path: Path) -> None:
+    async with running(tmp_path, (80, 24), fail_at=7) as (app, pilot):
+        await until(pilot, lambda: app.live.ended)
+        await settled(app, pilot)
+        lines = app.live.query_one("#outcome", Notice).lines
+        assert all(len(line) < 80 for line in lines)
+        assert "images a.jpg, b.jpg" in " ".join(lines)
+        assert lines[-1] in "\n".join(text_of(app))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from pathlib import Path
 
@@ -152,7 +153,11 @@ class LiveScreen(Screen[None]):
 
     def _notice_lines(self) -> list[str]:
         lines = self.outcome_lines()
-        return [*lines, "q leaves; the charts and the table stay until then"] if lines else []
+        if not lines:
+            return []
+        lines.append("q leaves; the charts and the table stay until then")
+        width = max(20, self.size.width - 2)
+        return [part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False)]
 
     def on_resize(self) -> None:
         self.place()

@@ -250,15 +250,23 @@ class PrecisionChart(Chart):
 
 
 def smoothed(values: Floats, span: float) -> Floats:
-    """Exponential mean with a time constant of ``span`` columns, unbiased at the start; NaN is left out."""
+    """Mean weighted by e^-(distance / ``span``) to both sides, so that the curve does not lag behind a trend.
+
+    NaN has no weight and stays NaN. The newest columns know no future and lean on the past alone.
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    total, weight = filled.copy(), known.astype(float)
     keep = math.exp(-1 / span)
-    total = weight = 0.0
-    result = np.full(len(values), np.nan)
-    for k, value in enumerate(values.tolist()):
-        total, weight = total * keep, weight * keep
-        if value == value:  # NaN is what is unequal to itself
-            total, weight = total + (1 - keep) * value, weight + (1 - keep)
-            result[k] = total / weight
+    for order in (slice(None), slice(None, None, -1)):
+        before = weight_before = 0.0
+        sums, weights = np.empty(len(values)), np.empty(len(values))
+        for k, (value, one) in enumerate(zip(filled[order].tolist(), known[order].tolist(), strict=True)):
+            sums[k], weights[k] = before, weight_before
+            before, weight_before = (before + value) * keep, (weight_before + one) * keep
+        total += sums[order]
+        weight += weights[order]
+    result: Floats = np.divide(total, weight, out=np.full(len(values), np.nan), where=known)
     return result
 
 

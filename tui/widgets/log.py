@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from ..runstate import LOG_LINES, RunState
 from .panel import Piece, ScrollingPanel, fit
@@ -29,8 +30,9 @@ class LogPanel(ScrollingPanel):
 
     def title(self, width: int) -> tuple[list[Piece], list[Piece]]:
         position = self.position()
-        warnings = sum(line.level in ("warning", "error") for line in self.state.lines)
-        note = f"  {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+        counts = Counter(line.level for line in self.state.lines)
+        notes = [f"{n} {level}{'s' * (n > 1)}" for level in ("error", "warning") if (n := counts[level])]
+        note = "  " + ", ".join(notes) if notes else ""
         return [self.name_piece("log"), (note, "warn")], [(position, "dim")] if position else []
 
     def lines(self, first: int, count: int, width: int) -> list[list[Piece]]:
