@@ -14,7 +14,7 @@ from ..history import Columns, Floats
 from ..runstate import RunState
 from .panel import Panel, Piece
 
-SMOOTHING = 0.05
+SMOOTHING = 0.025
 """The smoothed curve's time constant, as a share of the chart's width."""
 
 
