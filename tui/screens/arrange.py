@@ -30,7 +30,8 @@ class Plan:
 
 def arrange(width: int, height: int, charts: Sequence[str], table: bool, log: bool, top: int = 0) -> Plan:
     """Divide ``width`` x ``height`` from row ``top`` on among the charts, the epoch table and the log."""
-    beside = width >= SIDE_BY_SIDE and table and log
+    tall = height >= MIN_CHART_HEIGHT + MIN_TABLE_HEIGHT
+    beside = width >= SIDE_BY_SIDE and tall and table and log
     bottom = _bottom_height(height, bool(charts), table, log, beside)
     places: dict[str, Place] = {}
     no_room: list[str] = []
@@ -72,7 +73,7 @@ def _bottom_height(height: int, charts: bool, table: bool, log: bool, beside: bo
         return {"epochs": height - log_height if table else 0, "log": log_height}
     if beside:
         size = max(MIN_TABLE_HEIGHT, height // 3)
-        return {"epochs": size, "log": size} if height - size >= MIN_CHART_HEIGHT else {"epochs": 0, "log": 0}
+        return {"epochs": size, "log": size}
     rest = height - 2 * MIN_CHART_HEIGHT
     table_height = max(MIN_TABLE_HEIGHT, round(height * 0.28)) if table and rest >= MIN_TABLE_HEIGHT else 0
     rest -= table_height
