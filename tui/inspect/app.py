@@ -19,12 +19,14 @@ from ..themes import DARK, LIGHT
 from .lines import CommandLine
 from .sources import Steps
 
+FOLDER = Path(__file__).resolve().parent.parent
+
 
 class InspectApp(App[int], inherit_bindings=False):
     """``run()`` returns the exit code."""
 
     TITLE = "yolotui inspect"
-    CSS_PATH: ClassVar = ["../live.tcss", "../screens/inspect.tcss"]
+    CSS_PATH: ClassVar = [FOLDER / "live.tcss", FOLDER / "screens" / "inspect.tcss"]
     COMMANDS: ClassVar = {KeyCommands}
     ENABLE_COMMAND_PALETTE = True
     key_scopes = ("app",)

@@ -13,7 +13,7 @@ GRID_FRAME = 3
 MIN_CELL_WIDTH, COMFORTABLE_CELL_WIDTH = 40, 75
 MIN_GRID_WIDTH = 27
 LEAST = {"grid": 9, "cell": 9, "picture": 9, "time": 6, "slice": 6}
-CELL_FRAME = 11
+CELL_FRAME = 12
 """Title, header, boxes and targets around the channels' rows."""
 
 
@@ -31,6 +31,11 @@ class Wishes:
     grid_h: int
     channels: int
     slice_rows: int = 0
+
+    def least(self, name: str, height: int) -> int:
+        if name == "slice":  # somebody asked for it
+            return max(LEAST[name], min(self.slice_rows, height // 3))
+        return LEAST[name]
 
     def height(self, name: str, width: int, height: int) -> int:
         match name:
@@ -96,7 +101,7 @@ def _left_width(width: int, wishes: Wishes) -> int:
     ):
         needed = label + cells * wishes.grid_w
         if needed <= width - keep - GAP:
-            return max(needed, MIN_GRID_WIDTH)
+            return max(needed, MIN_GRID_WIDTH, min(round(width * 0.34), width - keep - GAP))
     for cells in (2, 1):  # a narrower table
         needed = label + cells * wishes.grid_w
         if needed <= width - MIN_CELL_WIDTH - 6 - GAP:
@@ -111,7 +116,7 @@ def _stack(names: Sequence[str], x: int, width: int, height: int, top: int, wish
     used = 0
     for name in names:
         # a picture or a chart is no use if the grid above it can only be seen through a slit
-        least = LEAST[name] if shown else min(wishes.height(name, width, height), 15, height)
+        least = wishes.least(name, height) if shown else min(wishes.height(name, width, height), 15, height)
         if used + least <= height or not shown:
             shown.append(name)
             heights[name] = least

@@ -156,7 +156,12 @@ class CellPanel(InspectPanel):
             )
         line: list[Piece] = [(text, "dim")]
         if shown < total:
-            line.append((f"  {self.first + 1}-{self.first + shown} of {total}", "warn"))
+            where = f"{self.first + 1}-{self.first + shown}/{total}"
+            at = sum(column.width for column in columns if column.name == "index")
+            room = next(column.width for column in columns if column.name == "name")
+            if len(where) < room:
+                return [(text[:at], "dim"), (where.ljust(room), "warn"), (text[at + room :], "dim")]
+            line.append((where, "warn"))
         return line
 
     def _row(self, row: CellRow, above: CellRow | None, columns: list[Column], focused: bool) -> list[Piece]:
@@ -247,7 +252,7 @@ class CellPanel(InspectPanel):
     def _target_lines(self, width: int) -> list[list[Piece]]:
         rows = self._table().target_rows
         prefix = slot_prefix(rows[0].index, [row.index for row in rows])
-        parts = [f"{row.name} {digits3(row.value)}" for row in rows]
+        parts = [f"{row.name} {target_number(row.name, row.value)}" for row in rows]
         lines: list[list[Piece]] = [[(prefix, "dim")]]
         used = len(prefix)
         for part, row in zip(parts, rows, strict=True):
@@ -284,6 +289,9 @@ class CellPanel(InspectPanel):
             self.row = at
             self.invalidate()
 
+    def copied_name(self) -> str:
+        return f"the row {self._table().rows[self.row].index}"
+
     def plain_text(self) -> str:
         """What ``y`` copies: the focused channel, with its header."""
         return row_text(self._table().rows[self.row])
@@ -294,6 +302,10 @@ class CellPanel(InspectPanel):
 
 def number(value: float | None) -> str:
     return "-" if value is None else digits3(value)
+
+
+def target_number(name: str, value: float) -> str:
+    return f"{value:g}" if name in ("mask", "class") else digits3(value)
 
 
 def pixels(value: float) -> str:

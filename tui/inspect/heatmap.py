@@ -286,6 +286,9 @@ class HeatMap(InspectPanel):
             self.inspection.stand(self.inspection.slot._replace(y=y, x=x))
             self.screen.sync()  # type: ignore[attr-defined]
 
+    def copied_name(self) -> str:
+        return f"{self.inspection.quantity} at {self.inspection.slot}"
+
     def plain_text(self) -> str:
         return str(self.inspection.value())
 

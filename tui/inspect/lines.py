@@ -87,12 +87,13 @@ class Verdict(Line):
     """Whose function disagrees with the reference, where and in what; nothing without a reference."""
 
     def rows_needed(self, inspection: Inspection | None, width: int, most: int) -> int:
-        return min(most, len(self._pieces(inspection, width))) if inspection is not None else 0
+        return len(self._pieces(inspection, width, most)) if inspection is not None else 0
 
-    def update(self, inspection: Inspection, width: int) -> None:
-        self.show(*self._pieces(inspection, width))
+    def update(self, inspection: Inspection, width: int, most: int) -> None:
+        self.show(*self._pieces(inspection, width, most))
 
-    def _pieces(self, inspection: Inspection | None, width: int) -> list[list[Piece]]:
+    def _pieces(self, inspection: Inspection | None, width: int, most: int) -> list[list[Piece]]:
+        """At most ``most`` lines: the first claim gets what the others, a line each, leave."""
         if inspection is None or not inspection.frame.has_reference:
             return []
         found = inspection.disagreements()
@@ -100,14 +101,17 @@ class Verdict(Line):
         if not wrong:
             names = ", ".join(each.tensor for each in found)
             return [[(f" ✔ {names}: every slot agrees with {inspection.frame.reference_name}", "good")]]
+        here = " ".join(inspection.wrong_channels())
         lines: list[list[Piece]] = []
-        here = inspection.wrong_channels()
-        for k, each in enumerate(wrong):
-            text = f"✘ {each.text}"
-            if k == len(wrong) - 1:
-                text += f" · this cell: {' '.join(here) or 'agrees'}"
+        for k, each in enumerate(wrong[:most]):
+            text = f"✘ {f'here: {here} · ' if here and not k else ''}{each.text}"
+            room = most - len(wrong) + 1 if not k else 1
             wrapped = textwrap.wrap(text, max(20, width - 2), subsequent_indent="  ")
-            lines += [[(f" {line}", "bad" if k == 0 else "warn")] for line in wrapped]
+            if len(wrapped) > max(1, room):
+                kept = wrapped[: max(1, room)]
+                kept[-1] = shorten(f"{kept[-1]} …", width - 2)
+                wrapped = kept
+            lines += [[(f" {line}", "bad" if not k else "warn")] for line in wrapped]
         return lines
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 
 from ..widgets.panel import Panel, Piece
@@ -25,6 +26,29 @@ class InspectPanel(Panel):
     def sync(self) -> None:
         """Draw what has changed."""
         self.invalidate()
+
+    def invalidate(self, force: bool = False) -> bool:
+        """As a panel's, but only the lines that have changed are painted again."""
+        if not self.display or not self.size:
+            self._drawn = None
+            return False
+        wanted = self.content_key()
+        if not force and wanted == self._drawn:
+            return False
+        self._drawn = wanted
+        before, self._frame = self._frame, self._draw()
+        if force or before is None or len(before) != len(self._frame):
+            self.refresh()
+            return True
+        width = self.size.width
+        changed = [
+            Region(0, y, width, 1)
+            for y, pair in enumerate(zip(before, self._frame, strict=True))
+            if pair[0] != pair[1]
+        ]
+        if changed:
+            self.refresh(*changed)
+        return True
 
     def style_of(self, name: str) -> Style:
         style = self._styles_by_name.get(name)

@@ -207,6 +207,9 @@ class PicturePanel(InspectPanel):
         self.zoom = ZOOMS[min(max(ZOOMS.index(self.zoom) + by, 0), len(ZOOMS) - 1)]
         self.invalidate()
 
+    def copied_name(self) -> str:
+        return "the image's path"
+
     def plain_text(self) -> str:
         return self.inspection.table().path
 

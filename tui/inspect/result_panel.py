@@ -154,6 +154,9 @@ class ResultPanel(InspectPanel):
         self.leading = places[(at + by) % len(places)]
         self.invalidate()
 
+    def copied_name(self) -> str:
+        return "the slice"
+
     def plain_text(self) -> str:
         return result_text(self.result, self.leading) if self.result is not None else ""
 

@@ -66,6 +66,8 @@ class Inspection:
     _scales: dict[str, tuple[float, float]] = field(default_factory=dict)
     _quantities: list[Quantity] = field(default_factory=list)
     _rankings: dict[tuple[int, Extreme, str], list[Slot]] = field(default_factory=dict)
+    _ranked: object = None
+    """The ranking last gone through, and where it led."""
     _disagreements: tuple[Frame, list[Disagreement]] | None = None
     _grid: tuple[object, NDArray[np.float32], NDArray[np.bool_]] | None = None
     _table: tuple[object, CellTable] | None = None
@@ -229,10 +231,13 @@ class Inspection:
         if key not in self._rankings:
             self._rankings = {key: rank(self.frame, extreme, quantity)}
         ranking = self._rankings[key]
-        slot = next_in(ranking, self.slot, backwards=backwards)
-        if slot is None:
+        if not ranking:
             return None
+        again = self._ranked == (key, self.slot)
+        slot = next_in(ranking, self.slot, backwards=backwards) if again or backwards else ranking[0]
+        assert slot is not None  # the ranking holds some
         self.jump(slot)
+        self._ranked = (key, slot)
         return ranking.index(slot) + 1, len(ranking)
 
     def toggle_bookmark(self) -> bool:

@@ -170,5 +170,8 @@ class TimePanel(InspectPanel):
         line = "".join(text)
         return [(line[:at], "axis"), (here, "focus"), (line[at + len(here) :], "axis")]
 
+    def copied_name(self) -> str:
+        return "the values through time"
+
     def plain_text(self) -> str:
         return "\n".join(["step\tvalue", *(f"{step}\t{value}" for step, value in self._points())])

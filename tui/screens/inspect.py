@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engine.training.control import Control
 
 from ..budget import DrawingBudget
 from ..format import signed
+from ..inspect.answering import answering_quickly
 from ..inspect.arrange import PANELS, Plan, Wishes, arrange
 from ..inspect.cell_panel import CellPanel
 from ..inspect.heatmap import HeatMap
@@ -76,6 +78,7 @@ class InspectScreen(Screen[None]):
         self._before_reference = ""
         self._held: list[int] = []
         self._budget = DrawingBudget()
+        self._quick = contextlib.ExitStack()
 
     # the widgets
 
@@ -95,11 +98,13 @@ class InspectScreen(Screen[None]):
         if frame is not None:
             self._begin(frame)
         self.place()
+        self._quick.enter_context(answering_quickly())
         if self.control is not None:
             self.control.capture(True)
             self.set_timer(0.1, self._tick)
 
     def on_unmount(self) -> None:
+        self._quick.close()
         if self.control is not None:
             self.control.capture(False)
 
@@ -140,7 +145,7 @@ class InspectScreen(Screen[None]):
         if self._shape() != self._placed:
             self.place()
         where.update(self.steps.name, inspection, self._state())
-        self.query_one(Verdict).update(inspection, self.size.width)
+        self.query_one(Verdict).update(inspection, self.size.width, self._verdict_lines())
         for panel in self.panels():
             if panel.display:
                 panel.sync()
@@ -163,7 +168,7 @@ class InspectScreen(Screen[None]):
         if inspection is None:
             return self.size
         head = inspection.frame.heads[inspection.slot.head]
-        rows = self.query_one(Verdict).rows_needed(inspection, self.size.width, VERDICT_LINES)
+        rows = self.query_one(Verdict).rows_needed(inspection, self.size.width, self._verdict_lines())
         has_result = self.query_one(ResultPanel).result is not None
         many = self._has_something("time")
         return (
@@ -177,6 +182,9 @@ class InspectScreen(Screen[None]):
             many,
         )
 
+    def _verdict_lines(self) -> int:
+        return min(VERDICT_LINES, max(2, self.size.height // 12))
+
     def on_resize(self) -> None:
         self.place()
 
@@ -188,7 +196,7 @@ class InspectScreen(Screen[None]):
         self._placed = self._shape()
         inspection = self.inspection
         verdict = self.query_one(Verdict)
-        rows = verdict.rows_needed(inspection, width, min(VERDICT_LINES, max(1, height // 12)))
+        rows = verdict.rows_needed(inspection, width, self._verdict_lines())
         top = 1 + rows
         _put(self.query_one(Where), Spot(0, 0, width, 1))
         verdict.display = rows > 0
