@@ -14,6 +14,7 @@ from engine.runs.events import (
     CheckpointSaved,
     EvaluationDone,
     Event,
+    FindingCleared,
     FindingRaised,
     LogLine,
     RunEnded,
@@ -89,6 +90,8 @@ class HeadlessLog:
                 self.write(f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
             case FindingRaised():
                 self.write(f"{event.severity}: {finding_line(event)}")
+            case FindingCleared():
+                self.write(f"cleared at step {event.step:,}: {event.probe}")
             case LogLine():
                 mark = f"{event.level}: " if event.level in ("warning", "error") else ""
                 if event.level != "debug":

@@ -38,6 +38,7 @@ _KINDS: dict[str, type[Any]] = {
         ev.CheckpointSaved,
         ev.SnapshotTaken,
         ev.FindingRaised,
+        ev.FindingCleared,
         ev.LogLine,
         ev.StateChanged,
         ev.RunEnded,

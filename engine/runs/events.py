@@ -134,6 +134,14 @@ class FindingRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingCleared:
+    """What a monitor had raised under this ``probe`` is gone; it may be raised again later."""
+
+    probe: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     level: Literal["debug", "info", "warning", "error"]
     text: str
@@ -164,6 +172,7 @@ Event = (
     | CheckpointSaved
     | SnapshotTaken
     | FindingRaised
+    | FindingCleared
     | LogLine
     | StateChanged
     | RunEnded

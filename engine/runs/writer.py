@@ -21,7 +21,14 @@ from .pyramid import STAT, Buckets, Growing
 from .schema import LEVEL_BITS, connect_reader, connect_writer
 
 # Going back to a step undoes what came after it, except what stays true: the log, and the snapshots on disk.
-_UNDONE = ("EpochDone", "EvaluationDone", "CheckpointSaved", "FindingRaised", "RunEnded")
+_UNDONE = (
+    "EpochDone",
+    "EvaluationDone",
+    "CheckpointSaved",
+    "FindingRaised",
+    "FindingCleared",
+    "RunEnded",
+)
 _CHUNK = 20_000
 
 

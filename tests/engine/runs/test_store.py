@@ -48,6 +48,7 @@ def test_every_event_comes_back_as_it_was(folder: RunFolder) -> None:
         ev.LogLine("info", "zwölf\nZeilen"),
         step(2),
         finding,
+        ev.FindingCleared("p", 2),
         ev.SnapshotTaken(2, "snapshots/2.safetensors", "key"),
         epoch_done(1),
         evaluated(1, 0.75),
@@ -190,6 +191,7 @@ def test_going_back_keeps_the_log_and_the_snapshots(folder: RunFolder) -> None:
         ev.SnapshotTaken(9, "snapshots/9", "spike"),
         ev.FindingRaised("warning", "spike", "loop", "later", step=9),
         ev.FindingRaised("warning", "spike", "loop", "earlier", step=3),
+        ev.FindingCleared("spike", 10),
     ]
     filled(folder, before).close()
     again = [
@@ -201,6 +203,7 @@ def test_going_back_keeps_the_log_and_the_snapshots(folder: RunFolder) -> None:
         assert [line.text for line in reader.log()] == ["kept"]
         assert [taken.step for taken in reader.snapshots()] == [9]
         assert [finding.message for finding in reader.findings()] == ["earlier"]
+        assert not [event for event in reader.events(Cursor())[0] if isinstance(event, ev.FindingCleared)]
         assert reader.last_step() == 8
         # A reader from the beginning meets every step once, in order.
         seen = [event.step for event in reader.events(Cursor())[0] if isinstance(event, ev.StepDone)]
