@@ -42,6 +42,11 @@ def probe_assign(called: Called, stage: Stage) -> Results:
         yield name, wrong
         if wrong:
             return
+    if stage.detector.rule == "best" and (shared := _one_cell(stage)) is not None:
+        wrong = _judge(called, stage, shared, run_assign(called, stage, shared), "assign.one_cell")
+        yield "assign.one_cell", [_erased(f) for f in wrong]
+        if wrong:
+            return
     yield "assign.collisions", _collisions(called, stage)
     yield "assign.inputs", _inputs(called, stage, single)
     yield "assign.empty", _empty(called, stage)
@@ -103,6 +108,29 @@ def _borders(stage: Stage) -> Scene:
     each = [torch.tensor([box], dtype=torch.float32) for box in boxes]
     labels = [torch.tensor([k % stage.classes]) for k in range(len(each))]
     return given(stage, each, labels)
+
+
+def _one_cell(stage: Stage) -> Scene | None:
+    """Two truths with their centres in one cell, of different best anchors: nothing is contested."""
+    g = generator(37)
+    head = stage.heads[-1]
+    sizes = _clear_sizes(stage, 24)
+    for first in sizes:
+        for second in sizes:
+            x, y = (1.3 + uniform(0, 0.2, g)) / head.grid_w, (0.4 + uniform(0, 0.2, g)) / head.grid_h
+            pair = torch.tensor([[x, y, *first], [x + 0.1 / head.grid_w, y, *second]])
+            labels = torch.tensor([0, stage.classes - 1])
+            made = given(stage, [pair, pair.flip(0)], [labels, labels.flip(0)])
+            if sum(int(p.sum()) for p in made.positive) == 4:
+                return made
+    return None
+
+
+def _erased(finding: Finding) -> Finding:
+    text = (
+        f"{finding.message} (two truths in one cell, of different anchors: neither competes with the other)"
+    )
+    return replace(finding, message=text, fix="touch only the truth's own slot: targets[b, gy, gx, best]")
 
 
 def _raises_at_edge(called: Called, stage: Stage, made: Scene) -> list[Finding]:

@@ -12,6 +12,7 @@ from .stage import Stage
 Results = Iterator[tuple[str, list[Finding]]]
 Probe = Callable[[Stage], Results]
 Outcome = dict[str, list[Finding]]
+GAVE_UP = "unfinished"
 
 
 @dataclass
@@ -31,15 +32,15 @@ class Bench:
 
     def alone(self, function: str, probe: Callable[[], Results]) -> None:
         """A probe that needs no stage."""
-        self.keep(function, gather(probe()))
+        self.keep(function, gather(probe(), function))
 
     def staged(self, function: str, probe: Probe) -> None:
         """On the config's own heads; where those show no error, on uneven ones; where these do, on the
         control heads, which tell whether the function follows ``head`` at all."""
         own, uneven, control = self.stages
-        outcome = gather(probe(own))
+        outcome = gather(probe(own), function)
         if not _errors(outcome):
-            other = gather(probe(uneven))
+            other = gather(probe(uneven), function)
             if _errors(other):
                 if _errors(gather(probe(control))):
                     other = {name: [_constant(f) for f in found] for name, found in other.items()}
@@ -63,14 +64,23 @@ class Bench:
         self.probes.append(ProbeOutcome(name, function, "skipped", why))
 
 
-def gather(results: Iterable[tuple[str, list[Finding]]]) -> Outcome:
-    """All that a probe says; a refusal ends it and is its last word."""
+def gather(results: Iterable[tuple[str, list[Finding]]], function: str = "config") -> Outcome:
+    """All that a probe says; a refusal ends it and is its last word.
+
+    What a user's function returns may also break the probe itself: that is no proof of anything, and said so.
+    """
     outcome: Outcome = {}
     try:
         for name, found in results:
             outcome.setdefault(name, []).extend(found)
     except Refusal as refusal:
         outcome.setdefault(refusal.finding.probe, []).append(refusal.finding)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        message = f"a probe of {function} could not be carried through: {text}"
+        outcome.setdefault(f"{function}.{GAVE_UP}", []).append(
+            Finding("warning", f"{function}.{GAVE_UP}", function, message, got=text)
+        )
     return outcome
 
 

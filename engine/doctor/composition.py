@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from .bench import Bench, Outcome, Probe, gather
 from .calling import swapped
 from .decode import cuts_gradient
 from .findings import Finding
+from .iou import pairs
 from .loss import probe_loss
 from .stage import BOX_NAMES, Stage, references
 from .subject import Subject
@@ -64,14 +67,28 @@ def examine_loss(subject: Subject, bench: Bench) -> None:
     for helper in HELPERS:
         if not bench.called.has(helper) or helper in bench.failed:
             continue
-        outcome = gather(_swapping(bench, (bench.failed - {"loss"}) | {helper}, probe)(bench.stages[0]))
-        if not _errors(outcome):
+        if not _cuts(bench, helper):
+            continue
+        swapped_in = _swapping(bench, (bench.failed - {"loss"}) | {helper}, probe)
+        if not any(_errors(gather(swapped_in(stage))) for stage in bench.stages[:2]):
             errors = [f for f in bench.findings[before:] if f.severity == "error"]
             bench.findings[before:] = [
                 _consequence(f, helper) if f.severity == "error" else f for f in bench.findings[before:]
             ]
             bench.keep(helper, {f"{helper}.gradient": [_cut(bench, helper, errors[0])]})
             return
+
+
+def _cuts(bench: Bench, helper: str) -> bool:
+    """Whether a gradient that the reference hands back is lost in the user's function."""
+    if helper == "decode":
+        return bool(cuts_gradient(bench.called, bench.stages[0]))
+    a, b = pairs()
+    got = bench.called.call("iou", a.requires_grad_(), b)
+    if not got.requires_grad:
+        return True
+    (moved,) = torch.autograd.grad(got.sum(), a, allow_unused=True)
+    return moved is None or not bool((moved != 0).any(0).all())
 
 
 def _cut(bench: Bench, helper: str, seen: Finding) -> Finding:

@@ -12,14 +12,14 @@ from .calling import Called
 from .findings import Finding, Table
 from .inputs import given, noise, scene
 from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total
-from .loss_influence import judge_influence, judge_targets, pred_influence
+from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
 from .loss_minima import judge_box, judge_classes, judge_negatives, judge_objectness
 from .loss_reduction import judge_reduction
 from .loss_run import OWN, TERMS, Trial, near
 from .stage import GROUPS, Stage, columns
 
 Results = Iterator[tuple[str, list[Finding]]]
-SLOW = 0.12
+SLOW = 0.06
 """Seconds a call: above it, the config's own heads are only looked at briefly (the uneven ones wholly)."""
 
 
@@ -38,10 +38,11 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     table, got = pred_influence(trial)
     if stage.name == "own":
         tables.append(table)
-    influence = judge_influence(trial, got)
+    sensitive = target_sensitivity(trial)
+    influence = judge_influence(trial, got, sensitive, "prior_pull" in declared)
     yield "loss.influence", influence
-    bad = {f.term for f in influence}
-    targets = [f for f in judge_targets(trial) if f.term not in bad]
+    bad = {f.term for f in influence if f.severity == "error"}
+    targets = [f for f in judge_targets(trial, sensitive) if f.term not in bad]
     yield "loss.targets", targets
     bad |= {f.term for f in targets}
     profile = stage.detector.profile
@@ -63,13 +64,13 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
             yield "loss.objectness", objectness.findings
             bad |= {f.term for f in objectness.findings if f.severity == "error"}
         bad |= {f.term for f in negatives}
+    if slow and stage.name == "own":
+        return  # the uneven heads, which are small, get the rest
     if "lcls" not in bad:
         classes = judge_classes(trial)
         yield "loss.classes", classes
         bad |= {f.term for f in classes}
     yield "loss.total", judge_total(trial, "total" in declared, bad)
-    if slow and stage.name == "own":
-        return
     if "lobj" not in bad:
         yield "loss.ignore", judge_ignore(trial, "ignore_iou" in declared)
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))

@@ -89,23 +89,30 @@ def _displaced(trial: Trial) -> list[list[Tensor]]:
     return result
 
 
-def _steady(values: Tensor, formula: Tensor, room: float = 0.01) -> bool:
-    if bool((formula.abs() < 1e-7).any()):
-        return False
+def _spread(values: Tensor, formula: Tensor) -> float:
+    """By how much ``values`` is not in proportion to ``formula``: 0 where it is."""
+    if bool((formula.abs() < 1e-7).any()) or bool((values / formula <= 0).any()):
+        return float("inf")
     ratio = values / formula
-    return bool((ratio > 0).all()) and bool(((ratio / ratio.mean() - 1).abs() < room).all())
+    return float((ratio / ratio.mean() - 1).abs().max())
 
 
-def box_form(trial: Trial) -> str:
-    """``iou``, ``giou``, ``diou``, ``ciou``, ``mse``, ``smooth-l1``; empty where it is none of them."""
+def box_form(trial: Trial, declared: str | None) -> str:
+    """``iou``, ``giou``, ``diou``, ``ciou``, ``mse``, ``smooth-l1``; empty where it is none of them.
+
+    The declared form where it fits at all, else the one that fits best.
+    """
     single = _one_truth(trial)
     moved = _displaced(single)
     values = torch.tensor([single.values(preds)["lbox"] for preds in moved])
-    for kind in FAMILY:
-        for formula in _overlap_losses(single, moved, kind):
-            if _steady(values, formula):
-                return kind
-    return _squared(single)
+    off = {
+        kind: min(_spread(values, formula) for formula in _overlap_losses(single, moved, kind))
+        for kind in FAMILY
+    }
+    if off.get(declared or "", 1.0) < 0.02:  # type: ignore[call-overload]
+        return declared or ""
+    best = min(FAMILY, key=lambda kind: off[kind])
+    return best if off[best] < 0.005 else _squared(single)
 
 
 def _overlap_losses(trial: Trial, moved: list[list[Tensor]], kind: IouKind) -> list[Tensor]:
@@ -146,7 +153,7 @@ def _squared(trial: Trial) -> str:
         return at - zero
 
     zero = trial.values(perfect(trial.stage, trial.scene, sure=3.0))["lbox"]
-    steps = torch.tensor([0.15, 0.4, 0.8, -0.3, -0.7])
+    steps = torch.tensor([0.15, 1.5, 3.0, -0.3, -1.4])
     costs = torch.tensor([cost(float(s)) for s in steps])
     if trial.stage.layout.decode == "yolov5":
         logs = torch.tensor([_log_change(trial, float(s)) for s in steps])
@@ -157,7 +164,10 @@ def _squared(trial: Trial) -> str:
         lambda s: (s / 2).exp() - 1,
         lambda s: s.exp() - 1,
     ]
-    if any(_steady(costs, change(logs) ** 2, 0.03) for change in measures) or _steady(costs, steps**2, 0.03):
+    if (
+        any(_spread(costs, change(logs) ** 2) < 0.03 for change in measures)
+        or _spread(costs, steps**2) < 0.03
+    ):
         return "mse"
     far = float(costs[2] / costs[1])
     return "smooth-l1" if 1.2 < far < 3.6 else ""
@@ -172,7 +182,7 @@ def _log_change(trial: Trial, step: float) -> float:
 
 
 def judge_box_form(trial: Trial, declared: str | None) -> list[Finding]:
-    form = box_form(trial)
+    form = box_form(trial, declared)
     if form == declared or not form:
         return []
     if declared is None:
@@ -203,10 +213,10 @@ def judge_liou(trial: Trial) -> list[Finding]:
     if "liou" not in each[0]:
         return []
     values = torch.tensor([v["liou"] for v in each])
-    if _steady(values, _overlap_losses(single, moved, "iou")[0], 0.02):
+    if _spread(values, _overlap_losses(single, moved, "iou")[0]) < 0.02:
         return []
     kind = next(
-        (k for k in FAMILY[1:] if any(_steady(values, f, 0.02) for f in _overlap_losses(single, moved, k))),
+        (k for k in FAMILY[1:] if any(_spread(values, f) < 0.005 for f in _overlap_losses(single, moved, k))),
         "",
     )
     wanted = float(_overlap_losses(single, moved, "iou")[0][0])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .findings import Finding, Table
+from .inputs import perfect
 from .loss_run import OWN, TERMS, Trial, flat, near
 from .stage import GROUPS, Stage, columns
 
@@ -65,10 +66,14 @@ def moved_groups(sizes: Tensor, scale: float) -> set[str]:
     return {g for g, size in zip(GROUPS, sizes.tolist(), strict=True) if size > max(SAME * scale, 1e-12)}
 
 
-def judge_influence(trial: Trial, got: dict[str, dict[str, Tensor]]) -> list[Finding]:
+def judge_influence(
+    trial: Trial,
+    got: dict[str, dict[str, Tensor]],
+    sensitive: dict[str, dict[str, float]],
+    pull_declared: bool,
+) -> list[Finding]:
     """Channels that a term moves and should not, or should and does not."""
     findings: list[Finding] = []
-    sensitive = target_sensitivity(trial)
     for term in TERMS:
         scale = max(float(sizes.max()) for sizes in got[term].values())
         for kind in ("positive", "negative"):
@@ -76,10 +81,31 @@ def judge_influence(trial: Trial, got: dict[str, dict[str, Tensor]]) -> list[Fin
             wanted = {g for g in GROUPS if _wanted(trial.stage, term, kind, g) is True}
             free = {g for g in GROUPS if _wanted(trial.stage, term, kind, g) is None}
             extra, missing = moved - wanted - free, wanted - moved
+            if kind == "negative" and term == "lbox" and not pull_declared and _pulls_to_priors(trial):
+                findings.append(_prior_pull_seen())
+                break
             if extra or missing:
                 findings.append(_finding(trial, term, kind, extra, missing, moved, sensitive.get(term, {})))
                 break
     return findings
+
+
+def _pulls_to_priors(trial: Trial) -> bool:
+    """Whether lbox leaves negatives alone that stand at their prior, and moves the others."""
+    at_prior = perfect(trial.stage, trial.scene)
+    moved = trial.grads(at_prior, ["lbox"])["lbox"][~trial.positive]
+    away = trial.grads(near(trial, 1), ["lbox"])["lbox"][~trial.positive]
+    return float(away.abs().max()) > 0 and float(moved.abs().max()) < 1e-4 * float(away.abs().max())
+
+
+def _prior_pull_seen() -> Finding:
+    return Finding(
+        "info",
+        "loss.profile",
+        "loss",
+        "lbox pulls negatives to their priors; [loss] prior_pull is not set, so it is checked with that",
+        fix="set loss.prior_pull to the number of images for which it does",
+    )
 
 
 def _finding(
@@ -209,10 +235,10 @@ def _moved_targets(trial: Trial, name: str) -> list[Tensor]:
     return targets
 
 
-def judge_targets(trial: Trial) -> list[Finding]:
+def judge_targets(trial: Trial, sensitive: dict[str, dict[str, float]]) -> list[Finding]:
     """Target channels that a term follows and should not, or should and does not."""
     findings = []
-    for term, moved in target_sensitivity(trial).items():
+    for term, moved in sensitive.items():
         follows = {name for name in moved if name != "mask only"}
         extra, missing = follows - _about(term), _needed(trial, term) - follows
         if "weight" in extra and term in ("lcls", "lobj"):

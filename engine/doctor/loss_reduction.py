@@ -69,15 +69,16 @@ def measure(trial: Trial) -> dict[str, Ratios]:
         if abs(now) < 1e-12:
             continue
         equal = part in ("lcls", "lobj") and abs(single[part]) > 1e-12
-        count = triple[part] / single[part] if equal and _cells(three) == 3 else float("nan")
+        count = triple[part] / single[part] if equal and _in_one_head(three) else float("nan")
         result[part] = Ratios(
             found["dup"][part] / now, found["pad"][part] / now, count, found["grid"][part] / now
         )
     return result
 
 
-def _cells(made: Scene) -> int:
-    return sum(int(p.sum()) for p in made.positive)
+def _in_one_head(made: Scene) -> bool:
+    """Three slots, all of one head: where each head is reduced alone, others would not be comparable."""
+    return [int(p.sum()) for p in made.positive if bool(p.any())] == [3]
 
 
 def _counted(stage: Stage) -> tuple[Scene, Scene]:

@@ -133,7 +133,7 @@ def _inputs(called: Called) -> list[Finding]:
 def _shoot(called: Called, seed: int) -> Shot:
     image, boxes = picture(seed)
     out, moved = _call(called, image.copy(), boxes.copy(), 100 + seed)
-    hsv = cv2.cvtColor(np.ascontiguousarray(out), cv2.COLOR_BGR2HSV).astype(int)
+    hsv = cv2.cvtColor(cv2.medianBlur(np.ascontiguousarray(out), 5), cv2.COLOR_BGR2HSV).astype(int)
     return Shot(out, moved, [_paint(hsv, hue) for hue in _hues(hsv, moved)])
 
 
@@ -268,7 +268,11 @@ def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
     explained: dict[str, int] = {}
     places: list[str] = []
     for number, shot in enumerate(shots):
-        pairs = [(b, p) for b, p in zip(shot.boxes, shot.paint, strict=True) if p is not None]
+        pairs = [
+            (b, p)
+            for b, p in zip(shot.boxes, shot.paint, strict=True)
+            if p is not None and not _left(b, p, shot.image)
+        ]
         if len(pairs) < 2:
             continue
         scores = [_iou(_visible(box, shot.image), paint) for box, paint in pairs]
@@ -290,6 +294,13 @@ def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
         return [] if lost < 0.1 * seen else [_drift(lost, seen, places[0], "warning", "", ())]
     text, names = best.split("|") if best else ("", "x y w h")
     return [_drift(lost, seen, places[0], "error", text, tuple(names.split()))]
+
+
+def _left(box: np.ndarray, paint: np.ndarray, image: np.ndarray) -> bool:
+    """A label without area for an object that the border cuts: it counts as gone."""
+    height, width = image.shape[:2]
+    at_border = bool((paint[:2] <= 1).any()) or paint[2] >= width - 1 or paint[3] >= height - 1
+    return bool((box[2:] <= box[:2]).any()) and at_border
 
 
 def _drift(lost: int, seen: int, place: str, severity: Any, text: str, channels: tuple[str, ...]) -> Finding:
