@@ -183,7 +183,8 @@ class LiveApp(App[int], inherit_bindings=False):
         from .screens.inspect import InspectScreen
 
         folder = self.live.folder
-        steps = LiveSteps(folder.name, self.session.captures.ring, folder / "snapshots")  # type: ignore[attr-defined]
+        captures = self.session.captures  # type: ignore[attr-defined]
+        steps = LiveSteps(folder.name, captures.ring, folder / "snapshots", captures.write)
         self.push_screen(InspectScreen(steps, self.session.control, follow=True))
 
     def leave_inspector(self) -> None:

@@ -27,6 +27,7 @@ KEYS: tuple[Key, ...] = (
     key("run", "n", "step", "step", "Do one step and pause.", footer=3),
     key("run", "e", "epoch_end", "epoch end", "Run to the end of the epoch and pause there.", footer=5),
     key("run", "c", "checkpoint", "checkpoint", "Write a checkpoint after the step in progress.", footer=6),
+    key("run", "S", "snapshot", "snapshot", "Keep the next step's tensors on disk.", footer=20),
     # what is shown
     key(
         "view",

@@ -86,6 +86,9 @@ class Where(Line):
 class Verdict(Line):
     """Whose function disagrees with the reference, where and in what; nothing without a reference."""
 
+    missing: Callable[[int], str] = staticmethod(lambda step: "")
+    """Why a step has no reference."""
+
     def rows_needed(self, inspection: Inspection | None, width: int, most: int) -> int:
         return len(self._pieces(inspection, width, most)) if inspection is not None else 0
 
@@ -94,8 +97,11 @@ class Verdict(Line):
 
     def _pieces(self, inspection: Inspection | None, width: int, most: int) -> list[list[Piece]]:
         """At most ``most`` lines: the first claim gets what the others, a line each, leave."""
-        if inspection is None or not inspection.frame.has_reference:
+        if inspection is None:
             return []
+        if not inspection.frame.has_reference:
+            why = self.missing(inspection.step)
+            return [[(shorten(f" {why}", width), "warn")]] if why else []
         found = inspection.disagreements()
         wrong = [each for each in found if each.count]
         if not wrong:

@@ -7,15 +7,19 @@ from pathlib import Path
 
 from engine.inspection.export import save_cell_csv, save_csv, save_npy
 from engine.inspection.expression import Result, evaluate
+from engine.runs.snapshots import Snapshot
 
 from .picker import Choice
 from .state import Inspection
 
 
 def savings(
-    inspection: Inspection, result: Result | None, save_screen: Callable[[Path], Path]
+    inspection: Inspection,
+    result: Result | None,
+    save_screen: Callable[[Path], Path],
+    keep: Callable[[Snapshot], Path] | None = None,
 ) -> list[Choice[Callable[[], Path]]]:
-    """The files are new ones in the current folder."""
+    """The files are new ones in the current folder; ``keep`` writes the step to its run's."""
     frame, slot = inspection.frame, inspection.slot
     stem = f"step{inspection.step}"
     name = inspection.quantity.replace(".", "-")
@@ -56,6 +60,10 @@ def savings(
         ),
         Choice("screen .svg", "this screen as a picture", lambda: save_screen(free(f"{stem}-screen.svg"))),
     ]
+    if keep is not None:
+        choices.append(
+            Choice("snapshot", "this step whole, into the run's folder", lambda: keep(frame.snapshot))
+        )
     return choices
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,9 @@ class Reference(Protocol):
 
     def frame(self, snapshot: Snapshot) -> Frame: ...
 
+    def steps(self) -> list[int] | None:
+        """The steps that it has something to say of; None: any."""
+
 
 @dataclass
 class NoReference:
@@ -36,6 +40,9 @@ class NoReference:
 
     def frame(self, snapshot: Snapshot) -> Frame:
         return Frame(snapshot)
+
+    def steps(self) -> list[int] | None:
+        return None
 
 
 @dataclass
@@ -49,6 +56,9 @@ class BuiltIn:
             return Frame(snapshot)
         return Frame(snapshot, reference_snapshot(snapshot), reference_name=self.name)
 
+    def steps(self) -> list[int] | None:
+        return None
+
 
 @dataclass
 class OtherRun:
@@ -56,8 +66,6 @@ class OtherRun:
 
     folder: RunFolder
     name: str = ""
-    missing: set[int] = field(default_factory=set)
-    """Steps that it has no snapshot of."""
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
@@ -67,9 +75,11 @@ class OtherRun:
     def frame(self, snapshot: Snapshot) -> Frame:
         paths = dict(list_snapshots(self.folder.snapshots))
         if snapshot.step not in paths:
-            self.missing.add(snapshot.step)
             return Frame(snapshot)
         return Frame(snapshot, load(paths[snapshot.step]), reference_name=self.name)
+
+    def steps(self) -> list[int] | None:
+        return [step for step, _ in list_snapshots(self.folder.snapshots)]
 
 
 @dataclass
@@ -87,6 +97,9 @@ class Dump:
         if self._read is None:
             self._read = read_foreign(self.path, snapshot.layout, snapshot.heads, snapshot.classes)
         return Frame(snapshot, self._read, reference_name=self.name)
+
+    def steps(self) -> list[int] | None:
+        return None
 
 
 HOW_TO_GET = (
@@ -116,18 +129,34 @@ class Steps:
     reference: Reference
     live: bool = False
     can_reload: bool = False
+    keep: Callable[[Snapshot], Path] | None = None
+    """Writes a step that is only in memory to the run's folder."""
 
     def newest(self) -> Frame | None:
-        """The last captured step; None where there is none yet."""
-        for step in reversed(self.timeline.steps()):
+        """The last captured step, of those that the reference knows where there are any; None: none yet."""
+        known = self.reference.steps()
+        held = self.timeline.steps()
+        for step in sorted(held, key=lambda step: (known is None or step in known, step), reverse=True):
             try:
                 return self.timeline.frame(step)
             except KeyError:
                 continue
         return None
 
+    def without_reference(self, step: int) -> str:
+        """Why this step has nothing to be held against; empty where it has, or none was asked for."""
+        known = self.reference.steps()
+        if known is None or step in known:
+            return ""
+        return f"{self.reference.name} has no snapshot of step {step:,}, only of {_list(known)}"
+
     def reload(self) -> None:
         raise NotImplementedError
+
+
+def _list(steps: list[int], most: int = 6) -> str:
+    more = f" and {len(steps) - most} more" if len(steps) > most else ""
+    return ", ".join(f"{step:,}" for step in steps[:most]) + more
 
 
 class FreshBatch(Steps):
@@ -167,11 +196,11 @@ class LiveSteps(Steps):
     """The ring of a training in this process, and what it has written to disk."""
 
     def __init__(
-        self, name: str, ring: SnapshotRing, folder: Path, reference: Reference | None = None
+        self, name: str, ring: SnapshotRing, folder: Path, keep: Callable[[Snapshot], Path] | None = None
     ) -> None:
-        reference = reference or BuiltIn()
+        reference = BuiltIn()
         timeline = Timeline(ring, folder, reference.frame, kept=OPEN_FRAMES)
-        super().__init__(name, timeline, reference, live=True)
+        super().__init__(name, timeline, reference, live=True, keep=keep)
 
 
 def open_steps(target: Path, *, code: Path | None, reference: str, overrides: list[str]) -> Steps:

@@ -26,8 +26,8 @@ class TimePanel(InspectPanel):
     help_text = (
         "The focused cell's value of the grid's quantity in each captured step; ▲ below the axis marks the "
         "step looked at. [ and ] go to the step before and after, { and } to the first and the last, f asks "
-        "when something about this slot first changed. A value that is not finite leaves a gap and is "
-        "counted."
+        "when something about this slot first changed. In a training each step has its own batch. A value "
+        "that is not finite leaves a gap and is counted."
     )
 
     def __init__(self, inspection: Inspection) -> None:

@@ -92,6 +92,7 @@ class InspectScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
+        self.query_one(Verdict).missing = self.steps.without_reference
         self.query_one("#prompt", Line).show([(" :", "focus")])
         self.close_command()
         frame = self.steps.newest()
@@ -573,7 +574,7 @@ class InspectScreen(Screen[None]):
         self.copy(self.query_one(CellPanel).whole_text(), f"the cell {self._at.slot} as a table")
 
     def action_save(self) -> None:
-        choices = savings(self._at, self.query_one(ResultPanel).result, self._save_screen)
+        choices = savings(self._at, self.query_one(ResultPanel).result, self._save_screen, self.steps.keep)
         self.app.push_screen(Picker(f"Save to {Path.cwd()}", choices), self._save)
 
     def _save(self, save: Callable[[], Path] | None) -> None:

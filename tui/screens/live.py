@@ -230,7 +230,7 @@ class LiveScreen(Screen[None]):
                 return running and not self.control.paused
             case "resume":
                 return running and self.control.paused
-            case "step" | "epoch_end" | "checkpoint":
+            case "step" | "epoch_end" | "checkpoint" | "snapshot":
                 return running
             case "inspect":
                 return self.app.can_inspect  # type: ignore[attr-defined,no-any-return]
@@ -269,6 +269,11 @@ class LiveScreen(Screen[None]):
     def action_checkpoint(self) -> None:
         self.control.checkpoint()
         self.state.log("info", "checkpoint asked for")
+        self.answer()
+
+    def action_snapshot(self) -> None:
+        self.control.snapshot()
+        self.state.log("info", "snapshot of the next step asked for")
         self.answer()
 
     def answer(self) -> None:
