@@ -165,6 +165,22 @@ def inspect(
     raise typer.Exit(work(target, code, reference, overrides or []))
 
 
+@app.command("check", epilog="Example: yolotui check configs/voc.toml --code my_yolo.py")
+def check_code(
+    config: Annotated[Path, CONFIG],
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also overfit one batch and detect on it (up to a minute).")
+    ] = False,
+    overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Name the faulty function and channel of your own code, before training."""
+    from .commands.check import check as work
+
+    raise typer.Exit(work(config, code, deep, overrides or [], as_json))
+
+
 @app.command(epilog="Example: yolotui runs runs/")
 def runs(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path(
