@@ -39,8 +39,7 @@ def explain_place(stage: Stage, made: Scene, targets: list[Tensor], wanted: list
         moved = [{rule(made, image, place) for place in places} for image, places in enumerate(should)]
         if moved == where:
             return ExplainedTargets(text, fix, channels)
-    shifted = [w for w in _by_other_image(where, should)]
-    if shifted:
+    if _in_other_images(where, should):
         return ExplainedTargets(
             "assign writes the truths of one image into another", "use the image's own index b", ("mask",)
         )
@@ -77,11 +76,10 @@ def _positions(targets: list[Tensor], image: int, mask: int) -> set[Place]:
     }
 
 
-def _by_other_image(where: list[set[Place]], should: list[set[Place]]) -> bool | list[int]:
+def _in_other_images(where: list[set[Place]], should: list[set[Place]]) -> bool:
     """The right slots, in the wrong images."""
-    flat = sorted(p for places in where for p in places)
-    same = flat == sorted(p for places in should for p in places)
-    return [1] if same and where != should else []
+    found, wanted = (sorted(p for places in each for p in places) for each in (where, should))
+    return where != should and found == wanted
 
 
 Rule = Callable[[Scene, int, Place], Place]

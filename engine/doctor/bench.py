@@ -1,4 +1,4 @@
-"""Runs probes, keeps what they said, and tells a fault from a function that merely does not follow ``head``."""
+"""Runs probes, keeps what they said, tells a fault from a function that merely does not follow ``head``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,16 @@ class Bench:
     probes: list[ProbeOutcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    constant: set[str] = field(default_factory=set)
 
     @property
     def failed(self) -> set[str]:
         return {f.function for f in self.findings if f.severity == "error" and not f.follows}
+
+    @property
+    def unfit(self) -> set[str]:
+        """Those, and the functions that serve no heads but the config's: both are stood in for."""
+        return self.failed | self.constant
 
     def alone(self, function: str, probe: Callable[[], Results]) -> None:
         """A probe that needs no stage."""
@@ -42,8 +48,13 @@ class Bench:
         if not _errors(outcome):
             other = gather(probe(uneven), function)
             if _errors(other):
-                if _errors(gather(probe(control))):
-                    other = {name: [_constant(f) for f in found] for name, found in other.items()}
+                if _errors(gather(probe(control), function)):
+                    self.constant.add(function)
+                    # what was not probed on the config's own heads is no sign of constants
+                    other = {
+                        name: [_constant(f) for f in found] if name in outcome else found
+                        for name, found in other.items()
+                    }
                 else:
                     other = {name: [_uneven(f) for f in found] for name, found in other.items()}
             for name, found in other.items():

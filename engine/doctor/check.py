@@ -1,4 +1,4 @@
-"""The doctor: every function of the user's alone with reference inputs, then together; one root cause first."""
+"""The doctor: each function of the user's alone with reference inputs, then together; one root first."""
 
 from __future__ import annotations
 

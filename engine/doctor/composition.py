@@ -1,4 +1,4 @@
-"""Functions that call each other: who is at fault is found by putting the reference in one place at a time."""
+"""Functions that call each other: whose fault it is, by putting the reference in one place at a time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def in_place(bench: Bench, function: str, probe: Probe) -> None:
 
     What fails only with the user's own failed function in place is listed as its consequence.
     """
-    bench.staged(function, _swapping(bench, bench.failed - {function}, probe))
+    bench.staged(function, _swapping(bench, bench.unfit - {function}, probe))
     if function in bench.failed:
         return
     for helper in [name for name in HELPERS if name in bench.failed]:
-        outcome = gather(_swapping(bench, bench.failed - {helper}, probe)(bench.stages[0]))
+        outcome = gather(_swapping(bench, bench.unfit - {helper}, probe)(bench.stages[0]))
         if errors := _errors(outcome):
             bench.findings.append(bench.called.placed(_consequence(errors[0], helper)))
             return
@@ -69,7 +69,7 @@ def examine_loss(subject: Subject, bench: Bench) -> None:
             continue
         if not _cuts(bench, helper):
             continue
-        swapped_in = _swapping(bench, (bench.failed - {"loss"}) | {helper}, probe)
+        swapped_in = _swapping(bench, (bench.unfit - {"loss"}) | {helper}, probe)
         if not any(_errors(gather(swapped_in(stage))) for stage in bench.stages[:2]):
             errors = [f for f in bench.findings[before:] if f.severity == "error"]
             bench.findings[before:] = [

@@ -371,7 +371,7 @@ def _score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
         images = positive.nonzero()[:, 0]
         picked[:, 0] = torch.logit(sure[images])
         # others far down but one: softmax and sigmoid stay apart from 1
-        labels = torch.cat([k for k in shown.made.labels])[images]
+        labels = torch.cat(list(shown.made.labels))[images]
         picked[:, 5:] = -9.0
         rows = torch.arange(len(picked))
         picked[rows, 5 + (labels + 1) % stage.classes] = 0.3

@@ -1,4 +1,4 @@
-"""What a wrong ``detect`` does to boxes on their way to the original's pixels: each way tried on all images."""
+"""What a wrong ``detect`` does to boxes on their way to the original's pixels: each way tried out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The user's ``loss`` alone, from what it touches to what it amounts to; each probe where those before passed."""
+"""The user's ``loss`` alone, from what it touches to what it amounts to; each probe where those before
+passed."""
 
 from __future__ import annotations
 

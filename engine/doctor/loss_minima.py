@@ -183,21 +183,7 @@ def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
     if bool((low > 0).all()) and bool(
         (_conf_gradient(trial, preds, torch.full_like(overlap, -4.5)) > 0).all()
     ):
-        text = "lobj pulls conf of positives to 0"
-        return Objectness(
-            "",
-            [
-                _objectness_finding(
-                    trial,
-                    text,
-                    "towards the IoU or 1",
-                    "towards 0",
-                    "the target on positives is the IoU (or 1)",
-                    ("conf",),
-                    0,
-                )
-            ],
-        )
+        return Objectness("", [_pulled_down(trial, preds)])
     roots = _conf_roots(trial, preds)
     if float(roots.min()) > 0.85 and float(roots.max() - roots.min()) < 0.02 and wanted in (None, "one"):
         return Objectness("one", [])  # 1, smoothed
@@ -229,6 +215,22 @@ def _conf_roots(trial: Trial, preds: Sequence[Tensor]) -> Tensor:
         up = _conf_gradient(trial, preds, middle) > 0
         low, high = torch.where(up, low, middle), torch.where(up, middle, high)
     return ((low + high) / 2).sigmoid()
+
+
+def _pulled_down(trial: Trial, preds: list[Tensor]) -> Finding:
+    """conf of positives trained to 0: because the IoU itself comes out as 0, as liou then shows too."""
+    at_truth = trial.values(perfect(trial.stage, trial.scene)).get("liou", 0.0)
+    unmoved = at_truth > 0.5 * abs(trial.values(preds).get("liou", 0.0)) > 0
+    why = ": the IoU it is trained towards is 0 even for a perfect box" if unmoved else ""
+    return _objectness_finding(
+        trial,
+        f"lobj pulls conf of positives to 0{why}",
+        "towards the IoU or 1",
+        "towards 0",
+        "the target on positives is the IoU of the decoded box with the true box, both in one unit",
+        BOX_NAMES if unmoved else ("conf",),
+        0,
+    )
 
 
 def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, overlap: Tensor) -> Objectness:

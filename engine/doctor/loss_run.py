@@ -133,7 +133,7 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
 
 def unflat(rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     sizes = [p.numel() // p.shape[-1] for p in like]
-    return [part.reshape(p.shape) for part, p in zip(rows.split(sizes), like, strict=True)]
+    return [part.reshape(p.shape) for part, p in zip(torch.split(rows, sizes), like, strict=True)]
 
 
 def near(trial: Trial, seed: int, xy: float = 0.9, wh: float = 0.25) -> list[Tensor]:

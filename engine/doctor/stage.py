@@ -1,4 +1,4 @@
-"""The ground a probe stands on: heads, the declared layout and profile, and the reference detector for them."""
+"""The ground a probe stands on: heads, the declared layout and profile, the reference detector for them."""
 
 from __future__ import annotations
 

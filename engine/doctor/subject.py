@@ -105,7 +105,7 @@ def declared_loss_keys(source: Path) -> frozenset[str]:
 
 
 def blueprint_of(config: Config, classes: tuple[str, ...], fitted: object = None) -> Blueprint:
-    """The detector that the config declares; anchors of moderate sizes where k-means has no data to work on."""
+    """The declared detector; anchors of moderate sizes where k-means has no data to work on."""
     table = declared_anchors(config.model)
     if table is None:
         table = fitted if isinstance(fitted, tuple) else _stand_in(config)

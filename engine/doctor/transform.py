@@ -1,4 +1,4 @@
-"""The user's ``transform``: painted boxes through it, many times; each label must still frame its own paint."""
+"""The user's ``transform``: painted boxes through it, many times; each label must frame its own paint."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
     for hue, (x, y), (w, h) in zip(HUES, spots, shapes, strict=True):
         x1, y1 = round((x + rng.uniform(0, 0.03)) * width), round((y + rng.uniform(0, 0.03)) * height)
         x2, y2 = x1 + round(w * width), y1 + round(h * height)
-        colour = cv2.cvtColor(np.uint8([[[hue, 240, 225]]]), cv2.COLOR_HSV2BGR)[0, 0]  # type: ignore[call-overload]
+        colour = cv2.cvtColor(np.array([[[hue, 240, 225]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
         grey[y1:y2, x1:x2] = colour
         boxes.append([x1, y1, x2, y2])
     return np.ascontiguousarray(grey), np.array(boxes, np.float32)

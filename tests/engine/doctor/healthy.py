@@ -12,7 +12,7 @@ from engine.config import load_config
 from engine.doctor.check import check
 from engine.doctor.findings import Report
 
-SOURCE = '''
+SOURCE = """
 import torch
 from engine.boxes import iou as corner_iou, to_xyxy
 from engine.layout import Layout
@@ -54,7 +54,7 @@ def loss(pred, targets, head):
 
 def detect(pred, head, sizes, conf=0.25, iou=0.45):
     return _detector(head).detect(pred, sizes, conf=conf, iou=iou)
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def examine(folder: Path, text: str, design: Design | None = None, **keywords: A
 
 
 def errors(report: Report) -> list[str]:
-    return [f"{f.function} {f.probe} {f.channels}: {f.message}" for f in report.findings if f.severity == "error"]
+    return [
+        f"{f.function} {f.probe} {f.channels}: {f.message}" for f in report.findings if f.severity == "error"
+    ]
 
 
 MODERN = {
@@ -124,7 +126,12 @@ ONE = {
     "ignore_iou": 0.5,
     "total": ["lcls", "lbox", "lobj"],
 }
-SMOOTH = {"box": "smooth-l1", "objectness": "one", "total": ["lcls", "lbox", "lobj", "liou"], "ignore_iou": 0.7}
+SMOOTH = {
+    "box": "smooth-l1",
+    "objectness": "one",
+    "total": ["lcls", "lbox", "lobj", "liou"],
+    "ignore_iou": 0.7,
+}
 OTHER_LAYOUT = {
     "order": "b (a c) y x",
     "pred": ["x", "y", "w", "h", "conf", "class*"],
@@ -145,7 +152,13 @@ VOC = {
     "name": "yolov2",
     "input_size": 416,
     "strides": [32],
-    "anchors": [[1.3221, 1.73145], [3.19275, 4.00944], [5.05587, 8.09892], [9.47112, 4.84053], [11.2364, 10.0071]],
+    "anchors": [
+        [1.3221, 1.73145],
+        [3.19275, 4.00944],
+        [5.05587, 8.09892],
+        [9.47112, 4.84053],
+        [11.2364, 10.0071],
+    ],
 }
 DESIGNS = {
     "seed": Design(20, VOC),
@@ -154,13 +167,33 @@ DESIGNS = {
     "eighty classes": Design(80, {"input_size": [608, 416]}, loss=MODERN),
     "compact": Design(
         3,
-        {"strides": [8], "input_size": [320, 240], "anchors": [[2.5, 2.5], [6, 6], [12, 12]], "assign": "multi", "assign_ratio": 2.0},
+        {
+            "strides": [8],
+            "input_size": [320, 240],
+            "anchors": [[2.5, 2.5], [6, 6], [12, 12]],
+            "assign": "multi",
+            "assign_ratio": 2.0,
+        },
         {"decode": "linear"},
         MODERN,
     ),
-    "yolov5": Design(4, {"strides": [16, 32], "anchors": [[[1.2, 1.9], [2.5, 2.0]], [[2.8, 1.6], [4, 5.5]]], "assign": "multi"}, {"decode": "yolov5"}, ONE),
+    "yolov5": Design(
+        4,
+        {
+            "strides": [16, 32],
+            "anchors": [[[1.2, 1.9], [2.5, 2.0]], [[2.8, 1.6], [4, 5.5]]],
+            "assign": "multi",
+        },
+        {"decode": "yolov5"},
+        ONE,
+    ),
     "three heads": Design(2, THREE_HEADS, {"order": "b a y x c"}, ONE),
     "other layout": Design(5, {}, OTHER_LAYOUT, SMOOTH),
-    "grid targets": Design(7, {"input_size": [224, 224]}, {"target_xy": "grid", "target_wh": "grid", "order": "b a c y x"}, {"box": "diou"}),
+    "grid targets": Design(
+        7,
+        {"input_size": [224, 224]},
+        {"target_xy": "grid", "target_wh": "grid", "order": "b a c y x"},
+        {"box": "diou"},
+    ),
     "plain iou": Design(6, {}, {}, {"box": "iou", "confidence": "bce", "reduction": "mean"}),
 }
