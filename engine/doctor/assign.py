@@ -371,7 +371,10 @@ def _collisions(called: Called, stage: Stage) -> list[Finding]:
         channels=("mask",),
         expected="legitimate: overwriting, first come or the next best anchor",
         got=f"{lost} truths without a slot",
-        fix="give the second truth its next best anchor if your data is crowded (`data check` counts such cells)",
+        fix=(
+            "give the second truth its next best anchor if your "
+            "data is crowded (`data check` counts such cells)"
+        ),
     )
     return [called.placed(finding)]
 

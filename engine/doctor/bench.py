@@ -105,7 +105,10 @@ def _constant(finding: Finding) -> Finding:
     return replace(
         finding,
         severity="warning",
-        message=f"{finding.function} does not follow head: right for this config's heads, wrong for other grids or anchors ({finding.message})",
+        message=(
+            f"{finding.function} does not follow head: right for this config's "
+            f"heads, wrong for other grids or anchors ({finding.message})"
+        ),
         fix="take grid_h, grid_w and anchors from head instead of constants",
     )
 

@@ -153,7 +153,10 @@ def _patches(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> 
             continue
         for order in itertools.permutations("yxac"):
             if _local(_reread(stage, k, change, order), cells) == 1.0 and own <= 0.5:
-                text = f"the prediction lies in memory as [b {' '.join(order)}], but is handed out as {stage.layout.order!r}: a view where a permute is wanted"
+                text = (
+                    f"the prediction lies in memory as [b {' '.join(order)}], but is "
+                    f"handed out as {stage.layout.order!r}: a view where a permute is wanted"
+                )
                 return [_patch_finding("error", text, stage, f"{own:.0%} of the patched cells moved most")]
     return []
 

@@ -55,7 +55,7 @@ def _errors(outcome: Outcome) -> list[Finding]:
 
 
 def examine_loss(subject: Subject, bench: Bench) -> None:
-    """The loss; and where it fails, whether a decode or iou that seemed sound is to blame (a cut gradient)."""
+    """The loss; and where it fails, whether a decode or iou that seemed sound cuts the gradient."""
 
     def probe(stage: Stage) -> Results:
         return probe_loss(bench.called, stage, subject.declared, bench.tables)

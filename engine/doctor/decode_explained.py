@@ -153,8 +153,13 @@ def _centres(sample: _Sample, axis: int, source: str) -> Iterator[_Formula]:
     for divided, divisor in _divisors(sample, axis):
         for added, base in bases:
             for act, value in acts:
-                text = f"({act.replace('t)', f't{source})') if '(t)' in act else act.replace('t', f't{source}', 1)}{added}){divided}"
+                text = f"({_shown(act, source)}{added}){divided}"
                 yield _Formula(text, lambda v=value, b=base, d=divisor: (v + b) / d)  # type: ignore[misc]
+
+
+def _shown(act: str, source: str) -> str:
+    """``sigmoid(t)`` of channel x is ``sigmoid(tx)``."""
+    return act.replace("(t)", f"(t{source})") if "(t)" in act else act.replace("t", f"t{source}", 1)
 
 
 def _sizes(sample: _Sample, axis: int, source: str) -> Iterator[_Formula]:

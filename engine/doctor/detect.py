@@ -123,7 +123,10 @@ def run_detect(
             "detect",
             "shape",
             f"detect of {len(sizes)} images returns {what}",
-            expected="a list of [M, 6] tensors, one an image: x1, y1, x2, y2, score, class; [0, 6] where nothing is found",
+            expected=(
+                "a list of [M, 6] tensors, one an image: x1, y1, "
+                "x2, y2, score, class; [0, 6] where nothing is found"
+            ),
             got=what,
             fix="return [torch.cat((corners, score[:, None], label[:, None].float()), 1) for each image]",
         )
@@ -328,7 +331,10 @@ class _Maker:
                 channels=self.misread or ("conf",),
                 expected="1 detection",
                 got=f"{count} detections",
-                fix=f"score = sigmoid({self.stage.raw(['conf'])}) x class probability of {self.stage.raw(['class'])}",
+                fix=(
+                    f"score = sigmoid({self.stage.raw(['conf'])}) x "
+                    f"class probability of {self.stage.raw(['class'])}"
+                ),
             )
         )
 
@@ -364,7 +370,7 @@ def _row(box: Tensor) -> str:
 
 def _score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
     """Confidence and class probability at values of their own: the score is their product."""
-    sure, logit = torch.tensor([0.62, 0.9, 0.75, 0.97] * 2), 2.0
+    sure, logit = torch.tensor([0.62, 0.9, 0.75, 0.995] * 2), 2.0
     preds = perfect(stage, shown.made)
     for pred, positive in zip(preds, shown.made.positive, strict=True):
         picked = pred[positive]
@@ -374,23 +380,24 @@ def _score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
         labels = torch.cat(list(shown.made.labels))[images]
         picked[:, 5:] = -9.0
         rows = torch.arange(len(picked))
-        picked[rows, 5 + (labels + 1) % stage.classes] = 0.3
+        picked[rows, 5 + (labels + 1) % stage.classes] = -1.0
         picked[rows, 5 + labels] = logit
         pred[positive] = picked
     found = run_detect(called, stage, preds, shown.sizes)
     sigmoid = float(torch.tensor(logit).sigmoid())
     logits = (
-        torch.tensor([logit, 0.3] + [-9.0] * max(0, stage.classes - 2))
+        torch.tensor([logit, -1.0] + [-9.0] * max(0, stage.classes - 2))
         if stage.classes > 1
         else torch.tensor([logit])
     )
     softmax = float(logits.softmax(0)[0])
-    rows = [_strongest(each) for each in found]
-    pairs = [(float(s), float(r[4])) for s, r in zip(sure, rows, strict=True) if r is not None]
-    missing_sure = any(row is None for s, row in zip(sure.tolist(), rows, strict=True) if s > 0.95)
+    tops = [_strongest(each) for each in found]
+    pairs = [(float(s), float(r[4])) for s, r in zip(sure, tops, strict=True) if r is not None]
+    missing_sure = any(row is None for s, row in zip(sure.tolist(), tops, strict=True) if s > 0.95)
     if not missing_sure and any(all(abs(got - s * p) < 0.01 for s, got in pairs) for p in (sigmoid, softmax)):
         return []
-    text, channels = "another score", ("conf", "class")
+    text = "another score"
+    channels: tuple[str, ...] = ("conf", "class")
     for name, missing, values in (
         ("the confidence alone", ("class",), [s for s, _ in pairs]),
         ("the class probability alone", ("conf",), [softmax] * len(pairs)),
@@ -410,13 +417,13 @@ def _score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
         text = "far below"
         pairs = [(0.97, 0.0)]
     if text in ("another score", "far below"):
-        missing_, extra = _misread(influence(called, stage, shown))
-        channels = tuple(g for g in GROUPS if g in missing_ | extra) or channels
+        unread, extra = _misread(influence(called, stage, shown))
+        channels = tuple(g for g in GROUPS if g in unread | extra) or channels
         moved = [f"{' '.join(sorted(extra))} changes it"] * bool(extra)
         text += "".join(
-            f" ({', '.join([f'{g} does not matter to it' for g in sorted(missing_)] + moved)})"
+            f" ({', '.join([f'{g} does not matter to it' for g in sorted(unread)] + moved)})"
             for _ in [0]
-            if missing_ or extra
+            if unread or extra
         )
     finding = Finding(
         "error",

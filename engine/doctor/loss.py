@@ -117,7 +117,10 @@ def _finite(trial: Trial) -> list[Finding]:
                     channels=shown,
                     expected="finite numbers",
                     got="NaN or infinity",
-                    fix="clamp before log, sqrt and division; use the ..._with_logits losses; divide by max(1, positives)",
+                    fix=(
+                        "clamp before log, sqrt and division; use the "
+                        "..._with_logits losses; divide by max(1, positives)"
+                    ),
                     term=names[0] if len(names) == 1 else "",
                 )
             ]

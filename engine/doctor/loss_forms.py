@@ -252,7 +252,10 @@ def judge_ignore(trial: Trial, declared: bool) -> list[Finding]:
             return []
         slot = int(over.nonzero()[0])
         text = (
-            f"negatives that overlap a truth by more than ignore_iou = {threshold:g} are punished all the same"
+            (
+                "negatives that overlap a truth by more than "
+                f"ignore_iou = {threshold:g} are punished all the same"
+            )
             if threshold
             else "negatives that overlap a truth are left out, where ignore_iou = 0 is declared"
         )
@@ -281,7 +284,10 @@ def judge_ignore(trial: Trial, declared: bool) -> list[Finding]:
             "info",
             "loss.profile",
             "loss",
-            f"the loss {'leaves out' if ignores else 'punishes'} negatives that overlap a truth; [loss] ignore_iou is not set, so it is checked against {value}",
+            (
+                f"the loss {'leaves out' if ignores else 'punishes'} negatives that overlap "
+                f"a truth; [loss] ignore_iou is not set, so it is checked against {value}"
+            ),
             fix="set loss.ignore_iou" + ("" if ignores else " = 0"),
         )
     ]

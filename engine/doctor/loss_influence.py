@@ -144,7 +144,10 @@ def _finding(
         fix = f"{term} reads {stage.raw(list(OWN[term]))}"
     else:
         message = f"{term} moves nothing on positive cells: it is detached, zero, or finds no positive"
-        fix = f"keep the graph from {stage.raw(list(OWN[term]))} to {term}; positives are where {stage.raw(['mask'], 'targets')} > 0"
+        fix = (
+            f"keep the graph from {stage.raw(list(OWN[term]))} to {term}; "
+            f"positives are where {stage.raw(['mask'], 'targets')} > 0"
+        )
         wrong = tuple(
             name for name in stage.layout.target if sensitive.get(name) and name not in _about(term)
         )
@@ -262,7 +265,10 @@ def judge_targets(trial: Trial, sensitive: dict[str, dict[str, float]]) -> list[
                 tensor="targets",
                 channels=channels,
                 expected=f"{term} depends on targets' {' '.join(wanted)}",
-                got=f"it depends on {' '.join(n for n in trial.stage.layout.target if n in follows) or 'none'}",
+                got=(
+                    "it depends on "
+                    f"{' '.join(n for n in trial.stage.layout.target if n in follows) or 'none'}"
+                ),
                 fix=_target_fix(trial.stage, term),
                 term=term,
             )
@@ -275,7 +281,10 @@ def _target_fix(stage: Stage, term: str) -> str:
         return f"the class is {stage.raw(['class'], 'targets')}"
     if term == "lbox":
         return f"the true box is {stage.raw(['x', 'y', 'w', 'h'], 'targets')}"
-    return f"positives are where {stage.raw(['mask'], 'targets')} > 0; the iou channel is the loss's own to write"
+    return (
+        f"positives are where {stage.raw(['mask'], 'targets')} "
+        "> 0; the iou channel is the loss's own to write"
+    )
 
 
 __all__ = ["flat", "judge_influence", "judge_targets", "pred_influence", "target_sensitivity"]

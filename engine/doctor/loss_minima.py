@@ -45,7 +45,10 @@ def judge_box(trial: Trial) -> list[Finding]:
             channels=channels,
             expected="lbox least where the decoded box is the true box",
             got=text or "its minimum lies elsewhere",
-            fix=f"compare {trial.stage.raw(BOX_NAMES)}, decoded, with {trial.stage.raw(BOX_NAMES, 'targets')} in one unit",
+            fix=(
+                f"compare {trial.stage.raw(BOX_NAMES)}, decoded, with "
+                f"{trial.stage.raw(BOX_NAMES, 'targets')} in one unit"
+            ),
             cell=trial.cell(int(slots[next(iter(wrong.values()))])),
             term="lbox",
         )
@@ -75,7 +78,7 @@ def _pulls(trial: Trial, names: Sequence[str]) -> str:
 
 
 def _roots(trial: Trial, channel: int) -> Tensor | None:
-    """``[P]``: the raw value at which lbox's gradient turns from negative to positive; None where it does not."""
+    """``[P]``: the raw value at which lbox's gradient turns positive; None where it does not."""
     truth = flat(perfect(trial.stage, trial.scene))[trial.positive, channel]
     low, high = torch.full_like(truth, -6.0), torch.full_like(truth, 9.0)
 
@@ -177,7 +180,10 @@ def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
         usual = trial.stage.detector.profile.objectness
         return Objectness(kind, [] if kind == usual else [_seen(kind)])
     if kind:
-        text = f"lobj trains conf towards {'the IoU' if kind == 'iou' else '1'}, where objectness = {wanted!r} is declared"
+        text = (
+            f"lobj trains conf towards {'the IoU' if kind == 'iou' else '1'}, "
+            f"where objectness = {wanted!r} is declared"
+        )
         fix = f'set loss.objectness = "{kind}", or train towards {"1" if wanted == "one" else "the live IoU"}'
         return Objectness(kind, [_objectness_finding(trial, text, wanted or "", kind, fix, ("conf",), 0)])
     if bool((low > 0).all()) and bool(
@@ -256,13 +262,19 @@ def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, over
     ratio = roots / overlap
     steady = bool(((ratio - ratio.mean()).abs() < 0.03 * ratio.mean()).all())
     if steady and float(ratio.mean()) < 0.97:
-        text = f"lobj trains conf towards {float(ratio.mean()):.2f} x IoU: the no-object part pulls at positives too"
+        text = (
+            f"lobj trains conf towards {float(ratio.mean()):.2f} "
+            "x IoU: the no-object part pulls at positives too"
+        )
         fix = "take the no-object part where the mask is 0 alone"
         return Objectness("", [_objectness_finding(trial, text, expected, got, fix, ("conf",), worst)])
     if float(at_one.min()) > 0.95 and _rises(overlap, roots):
         return Objectness("rising", [])
     if float(at_one.min()) < 0.95 and bool(((roots - roots.mean()).abs() < 0.02).all()):
-        text = f"lobj trains conf of positives towards {float(roots.mean()):.2f}: the no-object part pulls at positives too"
+        text = (
+            f"lobj trains conf of positives towards {float(roots.mean()):.2f}: "
+            "the no-object part pulls at positives too"
+        )
         fix = "take the no-object part where the mask is 0 alone"
         return Objectness("", [_objectness_finding(trial, text, "1 or the IoU", got, fix, ("conf",), worst)])
     text = "lobj trains conf of positives towards something else than the live IoU or 1"
@@ -420,7 +432,9 @@ def _left_over(trial: Trial) -> Finding | None:
         channels=("conf",),
         expected="next to 0",
         got=f"{left:.0%} of lobj at zero logits",
-        fix=f"one sigmoid of {trial.stage.raw(['conf'])}: against 0 on negatives, the IoU (or 1) on positives",
+        fix=(
+            f"one sigmoid of {trial.stage.raw(['conf'])}: against 0 on negatives, the IoU (or 1) on positives"
+        ),
         term="lobj",
     )
 
@@ -454,7 +468,10 @@ def judge_classes(trial: Trial) -> list[Finding]:
                 f"lcls pulls up another class than the true one{text}",
                 f"class {int(labels[0])}",
                 f"class {int(pulled[0])}",
-                f"the true class is {trial.stage.raw(['class'], 'targets')}, its logits {trial.stage.raw(['class'])}",
+                (
+                    f"the true class is {trial.stage.raw(['class'], 'targets')}, "
+                    f"its logits {trial.stage.raw(['class'])}"
+                ),
                 slot,
             )
         ]
@@ -467,15 +484,19 @@ def judge_classes(trial: Trial) -> list[Finding]:
     right[rows, labels] = 7.0
     wrong, low, good = gradient(beaten), gradient(sunk), gradient(right)
     slot = int(trial.positive.nonzero()[0, 0])
+    least = torch.minimum(wrong[rows, labels].abs(), low[rows, labels].abs()).div(base).min()
     if bool((wrong[rows, labels].abs() < 0.4 * base).any()) or bool(
         (low[rows, labels].abs() < 0.4 * base).any()
     ):
         return [
             _class_finding(
                 trial,
-                "lcls hardly pulls where the network is surely wrong: the logits go through a softmax or sigmoid once too often",
+                (
+                    "lcls hardly pulls where the network is surely wrong: "
+                    "the logits go through a softmax or sigmoid once too often"
+                ),
                 "the strongest pull on a confident mistake",
-                f"{float(min((wrong[rows, labels].abs() / base).min(), (low[rows, labels].abs() / base).min())):.3f} of the pull at zero logits",
+                f"{float(least):.3f} of the pull at zero logits",
                 "hand the raw logits to cross_entropy or binary_cross_entropy_with_logits",
                 slot,
             )

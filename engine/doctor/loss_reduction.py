@@ -170,7 +170,10 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
         parts.append(f"{name} {_said(kinds[part], measured[part])}")
     text = "; ".join(parts) + (f", where reduction = {declared!r} is declared" if declared else "")
     got = ", ".join(
-        f"{part}: x{r.dup:.2g} for the batch twice, x{r.pad:.2g} with as many empty images, x{r.grid:.2g} on twice the cells"
+        (
+            f"{part}: x{r.dup:.2g} for the batch twice, x{r.pad:.2g} "
+            f"with as many empty images, x{r.grid:.2g} on twice the cells"
+        )
         for part, r in measured.items()
         if part in wrong
     )

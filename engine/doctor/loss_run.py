@@ -62,7 +62,9 @@ class Trial:
             "loss",
             "terms",
             message,
-            expected='{"lcls": scalar, "lbox": scalar, "lobj": scalar, ...}, optionally "liou", "total", "maps"',
+            expected=(
+                '{"lcls": scalar, "lbox": scalar, "lobj": scalar, ...}, optionally "liou", "total", "maps"'
+            ),
             got=got,
             fix="return a dict of scalar tensors",
         )

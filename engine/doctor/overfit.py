@@ -110,7 +110,7 @@ def _recall(stage: Stage, made: Scene, found: list[Tensor]) -> float:
 
 
 def probe_overfit(called: Called, blueprint: Blueprint, stage: Stage, seconds: float) -> Results:
-    """``--deep``: the config's network (or the user's) on four drawn pictures, until it knows them by heart."""
+    """``--deep``: the config's network (or the user's) learns four drawn pictures by heart."""
     detector = _with_user(stage.detector, called)
     made = scene(stage, [2, 1, 2, 1], seed=71)
     images = _drawn(stage, made)

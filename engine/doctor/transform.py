@@ -228,7 +228,7 @@ def _mean(shot: Shot, k: int) -> np.ndarray | None:
 
 
 def _corners(called: Called, shots: list[Shot]) -> list[Finding]:
-    """x1 <= x2, y1 <= y2: a box the wrong way round that frames its paint when turned was flipped, not swapped."""
+    """x1 <= x2, y1 <= y2: a box that frames its paint when turned round was flipped, not swapped."""
     turned: set[str] = set()
     count = 0
     for shot in shots:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the variants are code: a line of theirs stays a line)
 """What the contract leaves free raises no error: other forms, scales, orders; every healthy design."""
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ VARIANTS = {
     "bce for conf": [
         (
             OBJECT,
-            f"y = ov.detach().clamp(0, 1) * mask\n    lobj = ({BCE}(pred[..., 0], y, reduction='none') * (mask * 3 + noobj.float())).sum() / B",
+            (
+                f"y = ov.detach().clamp(0, 1) * mask\n    lobj = ({BCE}(pred[..., "
+                "0], y, reduction='none') * (mask * 3 + noobj.float())).sum() / B"
+            ),
         )
     ],
     "conf towards 1": [("conf - ov.detach()", "conf - 1")],
@@ -27,32 +31,47 @@ VARIANTS = {
     "quality focal": [
         (
             OBJECT,
-            f"y = ov.detach().clamp(0, 1) * mask\n    each = (y - conf).abs()**2 * {BCE}(pred[..., 0], y, reduction='none')\n    lobj = each[mask | noobj].sum() / B",
+            (
+                "y = ov.detach().clamp(0, 1) * mask\n    each = (y - conf).abs()**2 * "
+                f"{BCE}(pred[..., 0], y, reduction='none')\n    lobj = each[mask | noobj].sum() / B"
+            ),
         )
     ],
     "focal, soft targets": [
         (
             OBJECT,
-            f"y = ov.detach().clamp(0, 1) * mask\n    pt = y * conf + (1 - y) * (1 - conf)\n    lobj = ((1 - pt)**2 * {BCE}(pred[..., 0], y, reduction='none'))[mask | noobj].sum() / B",
+            (
+                "y = ov.detach().clamp(0, 1) * mask\n    pt = y * conf + (1 - y) * (1 - conf)\n"
+                f"    lobj = ((1 - pt)**2 * {BCE}(pred[..., 0], y, reduction='none'))[mask | noobj].sum() / B"
+            ),
         )
     ],
     "focal, alpha": [
         (
             OBJECT,
-            f"y = mask.float()\n    pt = y * conf + (1 - y) * (1 - conf)\n    a = 0.25 * y + 0.75 * (1 - y)\n    lobj = (a * (1 - pt)**2 * {BCE}(pred[..., 0], y, reduction='none'))[mask | noobj].sum() / B",
+            (
+                "y = mask.float()\n    pt = y * conf + (1 - y) * (1 - conf)\n    a = 0.25 * y "
+                f"+ 0.75 * (1 - y)\n    lobj = (a * (1 - pt)**2 * {BCE}(pred[..., 0], y, reduction='none'))[mask | noobj].sum() / B"
+            ),
         )
     ],
     "bce for classes": [
         (
             CLASS,
-            f"hot = F.one_hot(classes, head.classes).float()\n    lcls = {BCE}(logits, hot, reduction='sum') / B",
+            (
+                "hot = F.one_hot(classes, head.classes).float()\n "
+                f"   lcls = {BCE}(logits, hot, reduction='sum') / B"
+            ),
         )
     ],
     "smoothed labels": [('reduction="sum")', 'reduction="sum", label_smoothing=0.1)')],
     "focal classes": [
         (
             CLASS,
-            "ce = F.cross_entropy(logits, classes, reduction='none')\n    lcls = ((1 - torch.exp(-ce))**2 * ce).sum() / B",
+            (
+                "ce = F.cross_entropy(logits, classes, reduction='none')\n"
+                "    lcls = ((1 - torch.exp(-ce))**2 * ce).sum() / B"
+            ),
         )
     ],
     "roots of sizes": [
@@ -75,7 +94,10 @@ VARIANTS = {
     "smooth l1": [
         (
             BOX,
-            "lbox = (F.smooth_l1_loss(off_xy, off_xy * 0, reduction='none') + F.smooth_l1_loss(off_wh, off_wh * 0, reduction='none')).sum(-1)[mask].sum() / B",
+            (
+                "lbox = (F.smooth_l1_loss(off_xy, off_xy * 0, reduction='none') + "
+                "F.smooth_l1_loss(off_wh, off_wh * 0, reduction='none')).sum(-1)[mask].sum() / B"
+            ),
         )
     ],
     "1 - iou": [(BOX, "lbox = (1 - ov)[mask].sum() / B")],
@@ -83,14 +105,20 @@ VARIANTS = {
     "bce for xy": [
         (
             BOX,
-            f"lbox = ({BCE}(pred[..., 1:3], txy.clamp(0, 1), reduction='none') + off_wh**2).sum(-1)[mask].sum() / B",
+            (
+                f"lbox = ({BCE}(pred[..., 1:3], txy.clamp(0, 1), "
+                "reduction='none') + off_wh**2).sum(-1)[mask].sum() / B"
+            ),
         )
     ],
     "no ignoring": [("noobj = ~mask & (best < 0.6)", "noobj = ~mask")],
     "pull to the priors": [
         (
             "[mask].sum() / B\n    conf",
-            "[mask].sum() / B + 0.01 * ((pred[..., 1:3].sigmoid() - 0.5)**2 + pred[..., 3:5]**2).sum(-1)[~mask].sum() / B\n    conf",
+            (
+                "[mask].sum() / B + 0.01 * ((pred[..., 1:3].sigmoid() - "
+                "0.5)**2 + pred[..., 3:5]**2).sum(-1)[~mask].sum() / B\n    conf"
+            ),
         )
     ],
     "first come": [
@@ -102,14 +130,20 @@ VARIANTS = {
     "next best anchor": [
         (
             "a = int((inter / (head.anchors.prod(1) + size.prod() - inter)).argmax())",
-            "order = (inter / (head.anchors.prod(1) + size.prod() - inter)).argsort(descending=True).tolist()\n            free = [n for n in order if not out[b, gy, gx, n, 0]]\n            a = free[0] if free else order[0]",
+            (
+                "order = (inter / (head.anchors.prod(1) + size.prod() - inter)).argsort(descending=True).tolist()\n"
+                "            free = [n for n in order if not out[b, gy, gx, n, 0]]\n            a = free[0] if free else order[0]"
+            ),
         ),
     ],
     "iou channel filled by assign": [("2 - w * h, 0]", "2 - w * h, 1]")],
     "clipped, rounded detections": [
         (
             "rows = torch.stack([x1",
-            "x1, x2, y1, y2 = x1.clamp(0, W).round(), x2.clamp(0, W).round(), y1.clamp(0, H).round(), y2.clamp(0, H).round()\n        rows = torch.stack([x1",
+            (
+                "x1, x2, y1, y2 = x1.clamp(0, W).round(), x2.clamp(0, W).round(), y1.clamp(0, "
+                "H).round(), y2.clamp(0, H).round()\n        rows = torch.stack([x1"
+            ),
         )
     ],
     "weakest first": [("rows[kept]", "rows[kept[::-1]]")],
@@ -131,25 +165,37 @@ TRANSFORMS = {
     "larger": [
         (
             "    return image, boxes",
-            "    h, w = image.shape[:2]\n    return cv2.resize(image, (416, 416)), boxes * [416 / w, 416 / h, 416 / w, 416 / h]",
+            (
+                "    h, w = image.shape[:2]\n    return cv2.resize(image, "
+                "(416, 416)), boxes * [416 / w, 416 / h, 416 / w, 416 / h]"
+            ),
         )
     ],
     "grey": [
         (
             "    return image, boxes",
-            "    if random.random() < 0.3:\n        image = image.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8)\n    return image, boxes",
+            (
+                "    if random.random() < 0.3:\n        image = image.mean(2, "
+                "keepdims=True).repeat(3, 2).astype(np.uint8)\n    return image, boxes"
+            ),
         )
     ],
     "cut out": [
         (
             "    return image, boxes",
-            "    y, x = random.randint(0, image.shape[0] - 70), random.randint(0, image.shape[1] - 70)\n    image = image.copy()\n    image[y : y + 70, x : x + 70] = 0\n    return image, boxes",
+            (
+                "    y, x = random.randint(0, image.shape[0] - 70), random.randint(0, image.shape[1] "
+                "- 70)\n    image = image.copy()\n    image[y : y + 70, x : x + 70] = 0\n    return image, boxes"
+            ),
         )
     ],
     "noise": [
         (
             "    return image, boxes",
-            "    noise = np.random.normal(0, 14, image.shape)\n    return np.clip(image + noise, 0, 255).astype(np.uint8), boxes",
+            (
+                "    noise = np.random.normal(0, 14, image.shape)\n    "
+                "return np.clip(image + noise, 0, 255).astype(np.uint8), boxes"
+            ),
         )
     ],
     "channels shuffled": [
@@ -161,13 +207,19 @@ TRANSFORMS = {
     "turned": [
         (
             "    return image, boxes",
-            "    h, w = image.shape[:2]\n    turn = cv2.getRotationMatrix2D((w / 2, h / 2), random.uniform(-8, 8), 1)\n    image = cv2.warpAffine(image, turn, (w, h), borderValue=(114, 114, 114))\n    corners = np.stack([boxes[:, [0, 1]], boxes[:, [2, 1]], boxes[:, [2, 3]], boxes[:, [0, 3]]], 1) @ turn[:, :2].T + turn[:, 2]\n    return image, np.concatenate([corners.min(1), corners.max(1)], 1)",
+            (
+                "    h, w = image.shape[:2]\n    turn = cv2.getRotationMatrix2D((w / 2, h / 2), "
+                "random.uniform(-8, 8), 1)\n    image = cv2.warpAffine(image, turn, (w, h), borderValue=(114, 114, 114))\n    corners = np.stack([boxes[:, [0, 1]], boxes[:, [2, 1]], boxes[:, [2, 3]], boxes[:, [0, 3]]], 1) @ turn[:, :2].T + turn[:, 2]\n    return image, np.concatenate([corners.min(1), corners.max(1)], 1)"
+            ),
         )
     ],
     "small rests dropped": [
         (
             "    return image, boxes",
-            "    small = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=999) < 30\n    boxes[small] = 0\n    return image, boxes",
+            (
+                "    small = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=999) "
+                "< 30\n    boxes[small] = 0\n    return image, boxes"
+            ),
         )
     ],
 }
