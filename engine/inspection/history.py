@@ -13,7 +13,7 @@ from ..runs.snapshot_ring import SnapshotRing
 from ..runs.snapshots import Snapshot, list_snapshots, load
 from .frames import Frame
 from .jump import Kind, kind_mask
-from .quantities import quantity_map
+from .readout import value_at
 from .slots import Slot
 
 Change = Literal["differs", "nonfinite", "stops positive", "becomes positive", "sign"]
@@ -95,7 +95,7 @@ def values_over_time(frames: Iterable[Frame], quantity: str, slot: Slot) -> list
     """The slot's value of a quantity in each frame that has both."""
     points = []
     for frame in frames:
-        value = _value(frame, quantity, slot)
+        value = value_at(frame, quantity, slot)
         if value is not None:
             points.append(Point(frame.step, value))
     return points
@@ -124,7 +124,7 @@ def _state(frame: Frame, slot: Slot, change: Change, quantity: str) -> float | N
     if not frame.holds(slot):
         return None
     if change == "sign":
-        value = _value(frame, quantity, slot)
+        value = value_at(frame, quantity, slot)
         return None if value is None or math.isnan(value) else float((value > 0) - (value < 0))
     kinds: dict[Change, Kind] = {"differs": "mismatch", "nonfinite": "nonfinite"}
     mask = kind_mask(frame, kinds.get(change, "positive"), slot.head)
@@ -151,12 +151,3 @@ def _text(change: Change, slot: Slot, quantity: str, step: int, before: int | No
     }[change]
     since = f", after step {before}" if before is not None else ", the first captured step"
     return f"{slot} {happened} at step {step}{since}"
-
-
-def _value(frame: Frame, quantity: str, slot: Slot) -> float | None:
-    if not frame.holds(slot):
-        return None
-    try:
-        return float(quantity_map(frame, quantity, slot.head)[tuple(slot[1:])])
-    except KeyError:
-        return None

@@ -6,12 +6,18 @@ From the snapshot alone: the truths and the raw prediction are in it, and what w
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import torch
 
-from ..runs.snapshots import Snapshot, make_snapshot
+from ..errors import UserError
+from ..runs.snapshots import CodePlace, Snapshot, make_snapshot
 from ..yolo.detector import Detector
 from ..yolo.loss import LossProfile
+from ..yolo.plugin import UserFunctions, line_at_fault
+
+KEPT = ("images", "boxes.", "labels.")
+"""What no function of the user's makes (``transform`` is not run again)."""
 
 
 def reference_snapshot(snapshot: Snapshot) -> Snapshot | None:
@@ -19,11 +25,42 @@ def reference_snapshot(snapshot: Snapshot) -> Snapshot | None:
 
     Without truths (a foreign dump may have none) only the boxes are decoded.
     """
+    return _remake(snapshot, UserFunctions(), "the built-in detector on the same step")
+
+
+def with_functions(snapshot: Snapshot, user: UserFunctions) -> Snapshot:
+    """The same step as the user's functions would have had it: prediction and truths are kept, what
+    ``assign``, ``decode``, ``iou`` and ``loss`` make of them is made anew.
+
+    Raises ``UserError`` where the snapshot lacks the prediction, or the user's code raises (with its line) or
+    gives other shapes than the declared.
+    """
+    try:
+        made = _remake(snapshot, user, f"{snapshot.reason}; made anew by {Path(user.path).name}")
+    except Exception as error:
+        line = line_at_fault(user.path, error)
+        where = f"{Path(user.path).name}:{line}" if line else user.path
+        text = f"{type(error).__name__}: {error}" if line else str(error)
+        raise UserError(" ".join(text.split()), where=where, fix="mend that line") from error
+    if made is None:
+        raise UserError(f"step {snapshot.step} holds no prediction", where="--code", fix="leave --code out")
+    kept = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith(KEPT)}
+    return dataclasses.replace(
+        made,
+        epoch=snapshot.epoch,
+        tensors={**kept, **made.tensors},
+        paths=snapshot.paths,
+        functions=_places(user),
+        versions=snapshot.versions,
+    )
+
+
+def _remake(snapshot: Snapshot, user: UserFunctions, reason: str) -> Snapshot | None:
     preds = [snapshot.tensor("pred", k) for k in range(len(snapshot.heads))]
     whole = [pred.float().clone().requires_grad_() for pred in preds if pred is not None]
     if len(whole) != len(snapshot.heads):
         return None
-    detector = declared_detector(snapshot)
+    detector = dataclasses.replace(declared_detector(snapshot), user=user)
     with torch.no_grad():
         decoded = [detector.decode(pred, head) for pred, head in zip(whole, snapshot.heads, strict=True)]
     boxes, labels = _truths(snapshot)
@@ -32,7 +69,7 @@ def reference_snapshot(snapshot: Snapshot) -> Snapshot | None:
     if boxes is not None and labels is not None:
         encoded = detector.encode(boxes, labels)
         result = detector.loss(detector.one_or_list(whole), encoded, maps=True)
-        maps = result.pop("maps")
+        maps = result.pop("maps", None)
         grads = torch.autograd.grad(result["total"], whole, allow_unused=True)
         terms = {name: float(value.detach()) for name, value in result.items()}
         parts = {
@@ -50,9 +87,17 @@ def reference_snapshot(snapshot: Snapshot) -> Snapshot | None:
         terms=terms,
         classes=snapshot.classes,
         profile=snapshot.profile,
-        reason="the built-in detector on the same step",
+        reason=reason,
         **parts,  # type: ignore[arg-type]
     )
+
+
+def _places(user: UserFunctions) -> dict[str, CodePlace]:
+    places = {}
+    for name in user.functions:
+        line = user.place(name).rpartition(":")[2]
+        places[name] = CodePlace(user.path, int(line) if line.isdigit() else 0, user.sha256)
+    return places
 
 
 def declared_detector(snapshot: Snapshot) -> Detector:

@@ -13,7 +13,7 @@ GRID_FRAME = 3
 MIN_CELL_WIDTH, COMFORTABLE_CELL_WIDTH = 40, 75
 MIN_GRID_WIDTH = 27
 LEAST = {"grid": 9, "cell": 9, "picture": 9, "time": 6, "slice": 6}
-CELL_FRAME = 12
+CELL_FRAME = 11
 """Title, header, boxes and targets around the channels' rows."""
 
 
@@ -35,6 +35,8 @@ class Wishes:
     def least(self, name: str, height: int) -> int:
         if name == "slice":  # somebody asked for it
             return max(LEAST[name], min(self.slice_rows, height // 3))
+        if name == "picture":
+            return max(LEAST[name], min(13, height * 2 // 5))
         return LEAST[name]
 
     def height(self, name: str, width: int, height: int) -> int:

@@ -243,8 +243,6 @@ class CellPanel(InspectPanel):
             lines.append([])
             lines += self._target_lines(width)
         lines.insert(0, [])
-        if table.path and len(lines) + 1 <= room:
-            lines.append([(shorten(table.path, width), "dim")])
         if len(lines) > room:
             lines = [line for line in lines if line]
         return lines[:room]

@@ -128,7 +128,7 @@ class HeatMap(InspectPanel):
             return self.strip(self._title_line(width), width)
         if y == 1:
             return self._column_numbers(width)
-        if y == height - 1:
+        if y == min(height - 1, HEAD_LINES + self.window()[0]):
             return self._legend(width)
         row = self.top + y - HEAD_LINES
         if row < self._grid_wh()[1] and y - HEAD_LINES < self.window()[0]:

@@ -56,7 +56,7 @@ KEYS = (
         "reference",
         "Show the difference to the reference in the grid, and back.",
         shown="=",
-        footer=10,
+        footer=4,
     ),
     key(
         "inspect",
@@ -152,7 +152,7 @@ KEYS = (
         "step back",
         "The captured step before.",
         shown="[",
-        footer=13,
+        footer=7,
     ),
     key(
         "inspect",
@@ -161,7 +161,7 @@ KEYS = (
         "step on",
         "The next captured step.",
         shown="]",
-        footer=14,
+        footer=7,
     ),
     key(
         "inspect", "left_curly_bracket", "step(-1000000)", "first step", "The first captured step.", shown="{"
@@ -221,7 +221,7 @@ KEYS = (
         "enlarge",
         "Give the focused panel the whole screen.",
         shown="z",
-        footer=11,
+        footer=9,
     ),
     key("inspect", "z enter escape", "restore", "panels", "All panels again.", shown="z", footer=1),
     key(
@@ -230,7 +230,7 @@ KEYS = (
         "reload",
         "reload",
         "Read your file again and look at the same batch with it.",
-        footer=4,
+        footer=8,
     ),
     key(
         "inspect",

@@ -88,8 +88,8 @@ class PicturePanel(InspectPanel):
         picture = self._picture(width, rows)
         nothing = [self.strip([("no image was captured", "dim")], width)]
         lines = nothing if picture is None else picture
-        lines = lines[:rows] + [Strip.blank(width, self.rich_style)] * (rows - len(lines))
-        return [title, *lines, *([legend] if height > 6 else [])][:height]
+        drawn = [title, *lines[:rows], *([legend] if height > 6 else [])]
+        return drawn[:height] + [Strip.blank(width, self.rich_style)] * (height - len(drawn))
 
     def _legend(self, width: int) -> Strip:
         table = self.inspection.table()

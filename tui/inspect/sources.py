@@ -11,11 +11,12 @@ from engine.config import Config, load_config
 from engine.errors import UserError
 from engine.inspection.frames import Frame
 from engine.inspection.history import Timeline
-from engine.inspection.reference import reference_snapshot
+from engine.inspection.reference import reference_snapshot, with_functions
 from engine.runs.folder import RunFolder
 from engine.runs.foreign_tensors import read_foreign
 from engine.runs.snapshot_ring import SnapshotRing
 from engine.runs.snapshots import Snapshot, list_snapshots, load
+from engine.yolo.plugin import load_functions
 
 BUILT_IN = "the reference"
 OPEN_FRAMES = 96
@@ -183,13 +184,36 @@ class FreshBatch(Steps):
 
 
 class RunSnapshots(Steps):
-    """The snapshots on a run's disk. Raises ``UserError`` where there are none."""
+    """The snapshots on a run's disk, as they are or as the functions of a file would have made them.
 
-    def __init__(self, folder: RunFolder, reference: Reference) -> None:
+    Raises ``UserError`` where there are none, or the file cannot be imported.
+    """
+
+    def __init__(self, folder: RunFolder, reference: Reference, code: Path | None = None) -> None:
         if not list_snapshots(folder.snapshots):
             raise UserError("holds no snapshots", where=folder.path, fix=HOW_TO_GET)
-        timeline = Timeline(None, folder.snapshots, reference.frame, kept=OPEN_FILES)
-        super().__init__(folder.name, timeline, reference)
+        self.folder = folder
+        self.code = code
+        super().__init__(folder.name, self._open(reference), reference, can_reload=code is not None)
+
+    def _open(self, reference: Reference) -> Timeline:
+        make = reference.frame
+        if self.code is not None:
+            user = load_functions(self.code)
+
+            def make(snapshot: Snapshot) -> Frame:
+                return reference.frame(with_functions(snapshot, user))
+
+        return Timeline(None, self.folder.snapshots, make, kept=OPEN_FILES)
+
+    def reload(self) -> None:
+        """Raises ``UserError``; then the steps stay as they were."""
+        before, self.timeline = self.timeline, self._open(self.reference)
+        try:
+            self.newest()
+        except UserError:
+            self.timeline = before
+            raise
 
 
 class LiveSteps(Steps):
@@ -207,10 +231,9 @@ def open_steps(target: Path, *, code: Path | None, reference: str, overrides: li
     """What ``yolotui inspect`` was given: a run's folder or a config. Raises ``UserError``."""
     chosen = choose_reference(reference)
     if target.is_dir():
-        for given, flag in ((code, "--code"), (overrides, "--set")):
-            if given:
-                raise UserError(f"{flag} goes with a CONFIG, not with a run's snapshots", where=target)
-        return RunSnapshots(RunFolder.open(target), chosen)
+        if overrides:
+            raise UserError("--set goes with a CONFIG, not with a run's snapshots", where=target)
+        return RunSnapshots(RunFolder.open(target), chosen, code)
     if not target.exists() and target.suffix != ".toml":
         raise UserError("no such run or config", where=target, fix="list runs with: yolotui runs")
     config = load_config(target, overrides)

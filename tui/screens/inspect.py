@@ -413,7 +413,8 @@ class InspectScreen(Screen[None]):
             channel = inspection.quantity.rpartition(".")[2]
             names = [q.name for q in inspection.quantities() if q.name.startswith("differ.")]
             wrong = [f"differ.{name}" for name in inspection.wrong_channels()]
-            wanted = [f"differ.{channel}", *wrong, *names]
+            shown = f"differ.{channel}"
+            wanted = [shown, *wrong, *names] if shown in wrong or not wrong else [*wrong, shown, *names]
             self._before_reference = inspection.quantity
             inspection.show(next(name for name in wanted if name in names))
         self._name_quantity()

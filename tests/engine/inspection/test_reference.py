@@ -10,8 +10,12 @@ import torch
 
 from engine.config import load_config
 from engine.errors import UserError
-from engine.inspection.reference import reference_snapshot
+from engine.inspection.frames import built_in_decode
+from engine.inspection.reference import reference_snapshot, with_functions
 from engine.training.fresh import look_once
+from engine.yolo.plugin import load_functions
+
+from .scenes import HEAD, canonical_pred, snapshot
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import tiny_voc
@@ -58,3 +62,23 @@ def test_a_users_error_is_one_line_with_its_place(config: Path, tmp_path: Path) 
     code.write_text("def decode(pred, head):\n    return pred.nothing\n")
     with pytest.raises(UserError, match=r"mine\.py:2: AttributeError"):
         look_once(load_config(config, [f"code.file={code}"]))
+
+
+def test_a_step_made_anew_by_the_users_functions(tmp_path: Path) -> None:
+    """The user's decode halves every box; what it does not make is kept."""
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "def decode(pred, head):\n"
+        "    from engine.yolo.decode import decode_boxes\n"
+        "    return decode_boxes(pred, head, 'yolov2') / 2\n"
+    )
+    made = snapshot()
+    anew = with_functions(made, load_functions(code))
+    assert torch.equal(anew.tensors["pred.0"], made.tensors["pred.0"])
+    assert torch.equal(anew.tensors["images"], made.tensors["images"])
+    assert torch.allclose(anew.tensors["decoded.0"], built_in_decode(made.layout)(canonical_pred(), HEAD) / 2)
+    assert str(anew.functions["decode"]) == "mine.py:1"
+    assert anew.step == made.step
+    code.write_text("def decode(pred, head):\n    return pred[..., 99]\n")
+    with pytest.raises(UserError, match=r"mine\.py:2"):
+        with_functions(made, load_functions(code))

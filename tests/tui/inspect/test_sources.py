@@ -79,6 +79,25 @@ async def test_a_run_opens_with_all_its_steps(tmp_path: Path) -> None:
         assert app.inspector.inspection.step == 1
 
 
+async def test_a_file_is_tried_on_a_runs_steps(tmp_path: Path) -> None:
+    run, code = trained(tmp_path), tmp_path / "mine.py"
+    code.write_text(SLICED)
+    steps = open_steps(run, code=code, reference="", overrides=[])
+    async with inspector(steps, tmp_path) as (app, pilot):
+        assert app.inspector.inspection is not None
+        assert "`decode` (mine.py:2) reads conf x y w" in " ".join(screen_text(app).split())
+        code.write_text(SLICED.replace("return torch", "return nothing"))
+        await press(pilot, "r")
+        await until(lambda: not app.inspector.busy, pilot)
+        assert "mine.py:10: NameError" in screen_text(app)
+        code.write_text(RIGHT)
+        await press(pilot, "r")
+        await until(lambda: not app.inspector.busy, pilot)
+        assert "every slot agrees" in screen_text(app)
+        await press(pilot, "left_square_bracket")
+        assert app.inspector.inspection.step == 2
+
+
 async def test_a_second_run_is_the_reference_of_the_same_step(tmp_path: Path) -> None:
     run = trained(tmp_path)
     other = tmp_path / "other"
