@@ -18,16 +18,17 @@ import numpy as np
 from ..errors import UserError
 from .clipping import clip_boxes
 from .images import UnreadableImage, image_size
-from .sample import Dataset, Problem, Sample
+from .sample import Dataset, Problem, Sample, spread
 
 
-def read_coco(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
+def read_coco(root: Path, split: str, classes: Sequence[str] = (), most: int = 0) -> Dataset:
     """One json file of ``root`` (``split`` with or without ``.json``), or several joined by ``+``.
 
     It is looked for in ``root`` and in ``root/annotations``; pictures, by ``file_name``, in a folder named
     like the split, in ``images/`` (and a folder of the split in there) and in ``root``. ``classes`` may be
-    empty, or choose and order some of the file's categories. Raises ``UserError`` where the file is missing
-    or no COCO json, or where a class is none of its categories.
+    empty, or choose and order some of the file's categories. ``most``: so many of a file's images, 0:
+    all. Raises ``UserError`` where the file is missing or no COCO json, or where a class is none of its
+    categories.
     """
     samples: list[Sample] = []
     problems: list[Problem] = []
@@ -45,7 +46,7 @@ def read_coco(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
         known = frozenset(categories)
         truths = _by_image(table)
         folders = _folders(root, path)
-        for entry in table["images"]:
+        for entry in spread(table["images"], most):
             sample = _sample(
                 entry, truths.get(entry.get("id"), []), ids, known, names, folders, path, problems
             )

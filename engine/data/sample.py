@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Item = TypeVar("Item")
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -57,3 +60,8 @@ class Dataset:
     @property
     def objects(self) -> int:
         return sum(len(sample.boxes) for sample in self.samples)
+
+
+def spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """At most ``most`` of them, evenly spaced over the whole; all where ``most`` is 0."""
+    return items if not most or len(items) <= most else [items[k * len(items) // most] for k in range(most)]

@@ -23,7 +23,7 @@ from defusedxml import DefusedXmlException
 from ..errors import UserError
 from .clipping import clip_boxes
 from .images import IMAGE_SUFFIXES, UnreadableImage, image_size
-from .sample import Dataset, Problem, Sample
+from .sample import Dataset, Problem, Sample, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,10 @@ def read_annotation(path: Path, first_pixel: int = 1) -> Annotation:
     )
 
 
-def read_voc(root: Path, split: str, classes: Sequence[str], first_pixel: int = 1) -> Dataset:
+def read_voc(root: Path, split: str, classes: Sequence[str], first_pixel: int = 1, most: int = 0) -> Dataset:
     """One split (or several joined by ``+``) of a VOC folder. Pictures are stat'ed and their headers read.
+
+    ``most``: so many images at most, evenly spaced over the split; 0: all.
 
     Raises ``UserError`` for a missing folder or split, an unknown class, an annotation that cannot be read.
     """
@@ -100,7 +102,7 @@ def read_voc(root: Path, split: str, classes: Sequence[str], first_pixel: int = 
     ids = {name: row for row, name in enumerate(classes)}
     samples: list[Sample] = []
     problems: list[Problem] = []
-    for image_id in _split_ids(root, split):
+    for image_id in spread(_split_ids(root, split), most):
         xml = annotations / f"{image_id}.xml"
         if not xml.is_file():
             problems.append(Problem("missing annotation", str(xml), f"of {image_id} in split {split}"))

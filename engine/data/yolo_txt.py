@@ -18,15 +18,16 @@ import yaml
 from ..errors import UserError
 from .clipping import clip_boxes
 from .images import IMAGE_SUFFIXES, UnreadableImage, image_size
-from .sample import Dataset, Ints, Problem, Sample
+from .sample import Dataset, Ints, Problem, Sample, spread
 
 
-def read_yolo(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
+def read_yolo(root: Path, split: str, classes: Sequence[str] = (), most: int = 0) -> Dataset:
     """One split (a key of ``data.yaml``) or several joined by ``+``.
 
     ``root`` is the folder of ``data.yaml``, or the file itself. ``classes`` may be empty: the file's names
-    are used. A bad row is a ``Problem`` of that row and keeps the picture. Raises ``UserError`` where the
-    yaml, the split or its folder is missing, or where ``classes`` are not those of the file.
+    are used. ``most``: so many pictures at most, 0: all. A bad row is a ``Problem`` of that row and keeps
+    the picture. Raises ``UserError`` where the yaml, the split or its folder is missing, or where
+    ``classes`` are not those of the file.
     """
     path = root if root.is_file() else _yaml_in(root)
     table = _load(path)
@@ -42,7 +43,7 @@ def read_yolo(root: Path, split: str, classes: Sequence[str] = ()) -> Dataset:
         base = path.parent
     samples: list[Sample] = []
     problems: list[Problem] = []
-    for image in _images(table, split, base, path):
+    for image in spread(_images(table, split, base, path), most):
         try:
             size = image_size(image)
         except UnreadableImage as error:

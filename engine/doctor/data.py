@@ -20,6 +20,8 @@ from ..nets.registry import head_strides
 from .bench import Outcome
 from .findings import Finding
 
+MOST = 1500
+"""Images of a split that are looked at here; `data check` reads them all."""
 LOW_RECALL = 0.7
 
 
@@ -39,11 +41,11 @@ def examine_data(config: Config) -> DataLook:
         return DataLook(tuple(config.data.classes) or CLASSES)  # drawing it is not a check's business
     if config.data.format != "demo" and not config.data.root and config.data.classes:
         return DataLook(tuple(config.data.classes))
-    train = open_split(config.data, config.data.train)
+    train = open_split(config.data, config.data.train, most=MOST)
     look = DataLook(train.classes, train=train)
     look.outcome["data.labels"] = _problems(train)
     if config.data.val:
-        val = open_split(config.data, config.data.val)
+        val = open_split(config.data, config.data.val, most=MOST)
         look.outcome["data.labels"] += _problems(val)
         look.outcome["data.splits"] = _shared(train, val)
     look.outcome["data.balance"] = _balance(train)
@@ -143,7 +145,7 @@ def _anchors(config: Config, train: Dataset, look: DataLook) -> list[Finding]:
         other, _ = best_possible_recall(
             sizes, [(w * f, h * f) for (w, h, _), f in zip(flat, factor, strict=True)]
         )
-        if other > max(0.6, recall + 0.3):
+        if other > recall + 0.3:
             return [_anchor_finding(config, recall, f"{text} (as such they meet {other:.0%})", recall < 0.05)]
     turned, _ = best_possible_recall(sizes, [(h * s, w * s) for w, h, s in flat])
     if turned > recall + 0.2:
