@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import Config
 from ..data.batches import Batch
+from ..doctor.monitors import Monitors, Setting, not_finite
 from ..predictor import make_predictor, score_dataset
 from ..runs import events as ev
 from ..runs.folder import RunFolder
@@ -75,6 +76,7 @@ class Loop:
             self._measure()
         self._reader = StepReader(self._stepper.term_names, self.parts.compute.device)
         self._totals = self._new_totals()
+        self._monitors = self._new_monitors()
         if self._state is not None:
             self._load(self._state)
         self._announce()
@@ -97,9 +99,10 @@ class Loop:
         started = time.perf_counter()
         batch = next(batches)
         loaded = time.perf_counter()
-        rate = self._rate()
+        scheduled, rate = self._rates()
         capture = self.captures.wants(self.step + 1, self.control.capturing)
-        result = self._stepper.step(batch, rate, self.seen, capture)
+        look = self._monitors.look(self.step + 1, rate, scheduled, batch.labels)
+        result = self._stepper.step(batch, rate, self.seen, capture, look)
         self._unread.append((self.step + 1, self.seen, batch))
         self.step += 1
         self.seen += len(batch)
@@ -120,21 +123,23 @@ class Loop:
             )
         )
 
-    def _rate(self) -> float:
+    def _rates(self) -> tuple[float, float]:
+        """Of the next step: as scheduled, and as used."""
         factor = self.control.take_lr_factor()
         if factor is not None:
             self._rate_factor = factor
             self._log(f"learning rate x {factor:g} from step {self.step + 1}")
         scheduled = learning_rate(self.step, self.total_steps, self.steps_per_epoch, self.config.train)
-        return scheduled * self._rate_factor
+        return scheduled, scheduled * self._rate_factor
 
     def _read(self) -> ev.RunEnded | None:
         """Read the losses of the steps since last time; a run that met a non-finite value ends here."""
-        for done in self._reader.read(self.parts.compute.memory_used()):
+        for done, measured in self._reader.read(self.parts.compute.memory_used()):
             if not _finite(done, self.parts.compute.scaled):
                 return self._not_finite(done)
             self._totals.add(done)
             self.emit(done)
+            self._monitors.take(done, measured)
             leapt = self.captures.spike(done)
             if leapt:
                 self._keep_spike(done, leapt)
@@ -147,7 +152,9 @@ class Loop:
     # ends
 
     def _end_epoch(self) -> None:
-        self.emit(self._totals.event(self.epoch, self.step))
+        summary = self._totals.event(self.epoch, self.step)
+        self.emit(summary)
+        self._monitors.epoch_done(summary)
         self._totals = self._new_totals()
         if self._overwritten and self.epoch == 1:  # about the same in every epoch: once is enough
             self._log(
@@ -183,6 +190,8 @@ class Loop:
             (f"{name} is {value}" for name, value in done.terms.items() if not math.isfinite(value)),
             f"the gradient's norm is {done.grad_norm}",
         )
+        term = any(not math.isfinite(value) for value in done.terms.values())
+        self.emit(not_finite(done.step, what, "loss" if term else "loop"))
         seen, batch = self._batch_of(done.step)
         self.step, self.seen = done.step - 1, seen
         captured = self._stepper.look(batch, seen)
@@ -253,6 +262,7 @@ class Loop:
             "rate_factor": self._rate_factor,
             "best": self._best,
             "totals": self._totals.state(),
+            "monitors": self._monitors.state(),
             "random": random_state(),
             "blueprint": blueprint,
             "finished": finished,
@@ -266,6 +276,7 @@ class Loop:
         self.total_steps, self._rate_factor = state["total_steps"], state["rate_factor"]
         self._best = state["best"]
         self._totals.load_state(state["totals"])
+        self._monitors.load_state(state["monitors"])
         restore_random_state(state["random"])
         self._log(f"resumed after step {self.step}")
 
@@ -326,6 +337,20 @@ class Loop:
                 first_step=self.step,
             )
         )
+
+    def _new_monitors(self) -> Monitors:
+        config = self.config
+        setting = Setting(
+            classes=self.parts.blueprint.classes,
+            terms=self._stepper.term_names,
+            total=tuple(config.loss.total),
+            objectness=config.loss.objectness,
+            steps_per_epoch=self.steps_per_epoch,
+            warmup_steps=round(config.train.warmup_epochs * self.steps_per_epoch),
+            rate=config.train.lr,
+        )
+        stepper = self._stepper
+        return Monitors(setting, stepper.detector, stepper.model, stepper.optimizer, self.emit)
 
     def _new_totals(self) -> EpochTotals:
         return EpochTotals(self._stepper.term_names, self.config.loss.reduction == "batch")

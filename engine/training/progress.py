@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ READ_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class PendingStep:
-    """A step done, its losses still on the device (``record``: the terms in order, the gradient's norm)."""
+    """A step done, its losses still on the device (``record``: the terms in order, the gradient's norm,
+    and what the monitors measured)."""
 
     step: int
     epoch: int
@@ -103,24 +105,30 @@ class StepReader:
         full = len(self._pending) >= MOST_UNREAD
         return full or (bool(self._pending) and time.monotonic() - self._read_at >= READ_SECONDS)
 
-    def read(self, memory: int) -> list[StepDone]:
-        """Every unread step as an event: the one place where the host waits for the device."""
+    def read(self, memory: int) -> list[tuple[StepDone, list[float]]]:
+        """Every unread step as an event, and what the monitors measured at it: the one place where the host
+        waits for the device."""
         if not self._pending:
             return []
-        table = torch.stack([pending.record for pending in self._pending]).tolist()
+        values = iter(torch.cat([pending.record for pending in self._pending]).tolist())
+        table = [list(islice(values, len(pending.record))) for pending in self._pending]
+        width = len(self._terms) + 1
         done = [
-            StepDone(
-                step=pending.step,
-                epoch=pending.epoch,
-                iteration=pending.iteration,
-                lr=pending.lr,
-                terms=dict(zip(self._terms, row, strict=False)),
-                grad_norm=row[-1],
-                images=pending.images,
-                objects=pending.objects,
-                data_seconds=pending.data_seconds,
-                seconds=pending.seconds,
-                memory=memory,
+            (
+                StepDone(
+                    step=pending.step,
+                    epoch=pending.epoch,
+                    iteration=pending.iteration,
+                    lr=pending.lr,
+                    terms=dict(zip(self._terms, row, strict=False)),
+                    grad_norm=row[width - 1],
+                    images=pending.images,
+                    objects=pending.objects,
+                    data_seconds=pending.data_seconds,
+                    seconds=pending.seconds,
+                    memory=memory,
+                ),
+                row[width:],
             )
             for pending, row in zip(self._pending, table, strict=True)
         ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..config import TrainConfig
 from ..data.batches import Batch
 from ..device import Compute
+from ..doctor.monitors import Look
 from ..yolo.detector import Detector
 from ..yolo.loss import TERMS
 from .ema import Ema
@@ -37,7 +38,8 @@ class Captured:
 
 @dataclass(frozen=True)
 class StepResult:
-    """``record``, on the device: the terms in ``term_names``' order, the gradient's norm before clipping."""
+    """``record``, on the device: the terms in ``term_names``' order, the gradient's norm before clipping,
+    and what the monitors measured, if they looked."""
 
     record: Tensor
     captured: Captured | None
@@ -64,11 +66,13 @@ class Stepper:
         """The network to validate, keep and use."""
         return self.ema.model if self.ema is not None else self.model
 
-    def step(self, batch: Batch, rate: float, seen: int, capture: bool = False) -> StepResult:
+    def step(
+        self, batch: Batch, rate: float, seen: int, capture: bool = False, look: Look | None = None
+    ) -> StepResult:
         """One update; withheld where a term or a gradient is not finite."""
         moved = batch.to(self.compute.device, non_blocking=True)
         self.statistics.keep()
-        terms, pred = self._backward(moved, seen, capture)
+        terms, pred = self._backward(moved, seen, capture, look)
         if self.compute.scaled:
             self.scaler.unscale_(self.optimizer)
         norm = self._clip()
@@ -76,7 +80,12 @@ class Stepper:
         # the scaler meets fp16's overflows of gradients by itself: there only the terms count
         self.finite.observe(*(record[:-1] if self.compute.scaled else record))
         set_rate(self.optimizer, rate)
+        if look is not None:
+            look.before_update(moved.targets)
         self._apply()
+        measured = look.after_update() if look is not None else None
+        if measured is not None:
+            record = torch.cat((record, measured))
         self.statistics.restore_unless(self.finite.value)
         return StepResult(record, self._captured(batch, moved, pred, terms) if capture else None)
 
@@ -89,13 +98,17 @@ class Stepper:
         self.statistics.restore_unless(torch.zeros_like(self.finite.value))
         return self._captured(batch, moved, pred, terms)
 
-    def _backward(self, batch: Batch, seen: int, capture: bool) -> tuple[dict[str, Any], Pred]:
+    def _backward(
+        self, batch: Batch, seen: int, capture: bool, look: Look | None = None
+    ) -> tuple[dict[str, Any], Pred]:
         with self.compute.autocasting():
             pred = as_float(self.model(self.images(batch)))
         if capture:
             for each in self.detector.as_list(pred):
                 each.retain_grad()
         terms = self.detector.loss(pred, batch.targets, seen=seen, maps=capture)
+        if look is not None:
+            look.loss_made(terms, self.detector.as_list(pred))
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
         return terms, pred

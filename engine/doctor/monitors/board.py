@@ -27,9 +27,7 @@ def warning(
 ) -> Verdicts:
     """One finding under the probe ``monitor.<name>``."""
     probe = f"monitor.{name}"
-    found = ev.FindingRaised(
-        "warning", probe, function, message, step, tensor, channels, expected, got, fix
-    )
+    found = ev.FindingRaised("warning", probe, function, message, step, tensor, channels, expected, got, fix)
     return {probe: found}
 
 

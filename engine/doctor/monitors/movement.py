@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +52,13 @@ def frozen_within(preds: list[Tensor]) -> list[tuple[int, ...]]:
     """Shapes of convolutions that do not learn although something before them does.
 
     A frozen backbone leaves no trace in the graph of the prediction; a frozen layer after a trainable one
-    passes the gradient on and keeps none.
+    passes the gradient on and keeps none. Before the backward pass, which frees what the graph holds.
     """
     shapes = []
     for node in _nodes(preds):
         inputs = [into for into, _ in node.next_functions]
         if node.name() == "ConvolutionBackward0" and inputs[0] is not None and inputs[1] is None:
-            shapes.append(tuple(node._saved_weight.shape))
+            shapes.append(tuple(cast(Any, node)._saved_weight.shape))
     return shapes
 
 
@@ -79,6 +80,4 @@ def _spread(parameter: nn.Parameter) -> Tensor:
     step = -(-count // VALUES) or 1
     if step > 1 and step % 2 == 0:
         step += 1  # an odd stride does not stay in one column of a matrix of even width
-    return torch.as_strided(
-        parameter.detach(), (-(-count // step),), (step,), parameter.storage_offset()
-    )
+    return torch.as_strided(parameter.detach(), (-(-count // step),), (step,), parameter.storage_offset())

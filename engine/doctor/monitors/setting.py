@@ -29,8 +29,6 @@ class Setting:
     warmup_steps: int
     rate: float
     """The configured learning rate, at its height."""
-    fresh: bool
-    """False where the run starts from weights that may have learnt it all: nothing need fall then."""
 
     def lived(self, step: int) -> int:
         """Steps done at a full learning rate."""
@@ -66,10 +64,25 @@ class HeadSums:
 
     @classmethod
     def read(cls, values: Sequence[float], classes: int) -> HeadSums:
-        scalars, rest = values[:8], values[8:]
-        gradient, rest = rest[: len(CHANNELS)], rest[len(CHANNELS) :]
-        parts = [tuple(rest[k * classes : (k + 1) * classes]) for k in range(3)]
-        return cls(*scalars, tuple(gradient), *parts)
+        start = 8 + len(CHANNELS)
+        slots, right, chosen = (
+            tuple(values[start + k * classes : start + (k + 1) * classes]) for k in range(3)
+        )
+        positives, conf, iou, recalled, logit, negatives, rest, rest_logit = values[:8]
+        return cls(
+            positives=positives,
+            conf=conf,
+            iou=iou,
+            recalled=recalled,
+            logit=logit,
+            negatives=negatives,
+            rest=rest,
+            rest_logit=rest_logit,
+            gradient=tuple(values[8:start]),
+            slots=slots,
+            right=right,
+            chosen=chosen,
+        )
 
     @staticmethod
     def size(classes: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...runs.events import EpochDone, StepDone
 from .board import Verdicts, fine, warning
+from .head_rules import OLD_EPOCHS, OLD_STEPS, older
 from .noise import mann_whitney, zigzag
 from .setting import Sample, Setting, Window
 
@@ -18,7 +19,7 @@ NO_TREND = 0.1
 SMALL = 0.03
 """And the change that counts as none, as a share of the level."""
 SWING, SWING_EPOCHS, SWING_ERRORS = 0.1, 6, 3.0
-GOOD_IOU, GOOD_ACCURACY, GOOD_SEPARATION = 0.6, 0.8, 2.0
+GOOD_IOU, GOOD_ACCURACY, GOOD_SEPARATION = 0.6, 0.8, 1.0
 """What has got here may be flat: it has been learnt."""
 
 
@@ -48,7 +49,7 @@ class EpochTrend:
 
     def _flat(self, name: str, step: int, seen: Window) -> Verdicts:
         means = self.means[name]
-        if len(means) < 2 * COMPARED or not self._setting.fresh:
+        if len(means) < 2 * COMPARED or not older(self._setting, step, OLD_STEPS, OLD_EPOCHS):
             return {}
         first, last = means[:COMPARED], means[-COMPARED:]
         level = abs(float(np.mean(first)))
@@ -178,14 +179,12 @@ class TermGradient:
 
     def _sums(self, sample: Sample, norms: dict[str, float]) -> Verdicts:
         assert sample.gradients is not None
-        names = [t for t in self._setting.terms if t != "total" and norms[t] > 0]
+        names = [t for t in self._setting.expected_terms if norms[t] > 0]
         rows = [self._setting.terms.index(t) for t in names]
         whole = self._setting.terms.index("total")
         products = sample.gradients.products
         verdicts: Verdicts = {}
         for name in names:
-            if name not in self._setting.expected_terms:
-                continue
             me = self._setting.terms.index(name)
             weight = _own_weight(products, me, [r for r in rows if r != me], whole)
             if weight is None:
