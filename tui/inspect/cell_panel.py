@@ -171,7 +171,7 @@ class CellPanel(InspectPanel):
             if column.name in ("index", "name"):
                 text = shorten(text, column.width - 1).ljust(column.width)
             else:
-                text = text.rjust(column.width)
+                text = squeezed(text, column.width - 1).rjust(column.width)
             line.append((text, "cursor" if focused and column.name in ("index", "name") else style))
         return line
 
@@ -300,6 +300,18 @@ class CellPanel(InspectPanel):
 
 def number(value: float | None) -> str:
     return "-" if value is None else digits3(value)
+
+
+def squeezed(text: str, width: int) -> str:
+    """A number in powers of ten with fewer digits where it would run into its neighbour: ``-8.2e-13``."""
+    number, mark, rest = text.partition(" ")
+    for digits in (1, 0):
+        if len(number + mark + rest) <= width or "e" not in number:
+            break
+        mantissa, power = f"{float(number):.{digits}e}".split("e")
+        sign = "+" if number.startswith("+") else ""
+        number = f"{sign}{mantissa}e{int(power)}"
+    return number + mark + rest
 
 
 def target_number(name: str, value: float) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 from rich.color import Color
 from rich.style import Style
 
-LEVELS = 24
+LEVELS = 40
 """Colours from nothing to the end of a scale."""
 SHADES = "·░▒▓█"
 NEGATIVE_SHADES = "·-=≡▤"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Region
@@ -14,15 +13,14 @@ from textual.strip import Strip
 from ..format import digits3
 from ..keys import bindings
 from ..widgets.panel import Piece, fit
-from .colours import LEVELS, NEGATIVE_SHADES, RGB, SHADES, cell_styles, shade
+from .colours import LEVELS, RGB, cell_styles, shade
+from .glyphs import NUMBER_WIDTH, TRUTH, bracketed, cell_text, joined, levels_of, nonfinite_text, styled
 from .panel import InspectPanel
 from .state import Inspection
 
-NUMBER_WIDTH = 9
 WIDTHS = (1, 2, 3, NUMBER_WIDTH)
 """Columns a cell: shade alone; mark and shade; mark and two shades; the number itself."""
 HEAD_LINES = 2
-TRUTH, TRUTH_ABOVE, TRUTH_BELOW = "●", "⊕", "⊖"
 
 
 class HeatMap(InspectPanel):
@@ -48,6 +46,9 @@ class HeatMap(InspectPanel):
         self._lines: dict[int, Strip] = {}
         self._seen: tuple[object, ...] = ()
         self._at = (-1, -1)
+        self._paint: tuple[bool, RGB, bool, int] = (True, (0, 0, 0), False, 0)
+        self._glyphs: dict[tuple[int, bool], list[tuple[str, Style]]] = {}
+        """A cell's pieces by level and truth, as ``_paint`` has them."""
 
     # geometry
 
@@ -192,40 +193,46 @@ class HeatMap(InspectPanel):
     def _cells(self, row: int, width: int) -> Strip:
         inspection = self.inspection
         columns, cell = self.window()[1], self.cell_width()
-        dark, ground = self._dark(), self._ground()
+        shown = inspection.shown
+        diverging = shown.scale == "diverging"
+        paint = (self._dark(), self._ground(), diverging, cell)
+        if paint != self._paint:
+            self._paint, self._glyphs = paint, {}
         values = inspection.grid()[row, self.left : self.left + columns]
         truths = inspection.truths()[row, self.left : self.left + columns].tolist()
-        shares = scaled(values, inspection.scale(), inspection.shown.scale == "diverging").tolist()
+        finite = np.isfinite(values)
+        levels = levels_of(np.where(finite, values, 0), inspection.scale(), diverging).tolist()
         focused = inspection.slot.x - self.left if inspection.slot.y == row else -1
-        diverging, masked = inspection.shown.scale == "diverging", inspection.shown.masked
         base = self.rich_style
-        label_style = base + self.style_of("focus" if focused >= 0 else "dim")
-        pieces: list[tuple[str, Style]] = [(str(row).rjust(self.label_width() - 1) + " ", label_style)]
-        bad = base + self.style_of("nonfinite")
-        for k, (value, share, truth) in enumerate(zip(values.tolist(), shares, truths, strict=True)):
-            if share != share and masked and not truth and value != value:
-                mark, body, styles = " ", " " * max(1, cell - 1), cell_styles(dark, ground, 0, diverging)
-            elif share != share or value in (math.inf, -math.inf):
-                mark, body, styles = *_nonfinite(value, cell), (bad, bad)
+        label = base + self.style_of("focus" if focused >= 0 else "dim")
+        pieces: list[tuple[str, Style]] = [(str(row).rjust(self.label_width() - 1) + " ", label)]
+        for k, (level, truth, known) in enumerate(zip(levels, truths, finite.tolist(), strict=True)):
+            if k != focused and known and cell != NUMBER_WIDTH:
+                glyph = self._glyphs.get((level, truth))
+                if glyph is None:
+                    glyph = self._glyphs[level, truth] = self._glyph(level, truth)
+                pieces += glyph
+                continue
+            value = float(values[k])
+            if not known and shown.masked and not truth and value != value:
+                mark, body, bad = " ", " " * max(1, cell - 1), False
+            elif not known:
+                mark, body, bad = *nonfinite_text(value, cell), True
             else:
-                level = round(share * LEVELS)
-                styles = cell_styles(dark, ground, level, diverging)
-                mark, body = _cell_text(value, share, truth, diverging, cell)
+                mark, body, bad = *cell_text(value, level, truth, diverging, cell), False
             if k == focused:
-                cursor = base + self.style_of("cursor")
-                pieces.append(
-                    (
-                        _bracketed(mark, body, cell),
-                        cursor if styles[0] is not bad else bad + Style(reverse=True),
-                    )
-                )
-            elif cell == 1:
-                pieces.append((mark if mark.strip() else body, styles[1] if mark.strip() else styles[0]))
-            elif mark == " ":
-                pieces.append((mark + body, styles[0]))
+                style = base + self.style_of("nonfinite" if bad else "cursor")
+                pieces.append((bracketed(mark, body, cell), style + Style(reverse=True) if bad else style))
+            elif bad:
+                pieces.append((mark + body if cell > 1 else mark, base + self.style_of("nonfinite")))
             else:
-                pieces += [(mark, styles[1]), (body, styles[0])]
-        return Strip(_joined(pieces)).adjust_cell_length(width, base)
+                pieces += styled(mark, body, cell_styles(*paint[:2], level if known else 0, diverging), cell)
+        return Strip(joined(pieces)).adjust_cell_length(width, base)
+
+    def _glyph(self, level: int, truth: bool) -> list[tuple[str, Style]]:
+        dark, ground, diverging, cell = self._paint
+        mark, body = cell_text(level, level, truth, diverging, cell)
+        return styled(mark, body, cell_styles(dark, ground, level, diverging), cell)
 
     def _legend(self, width: int) -> Strip:
         inspection = self.inspection
@@ -257,7 +264,7 @@ class HeatMap(InspectPanel):
             if len(word) <= room:
                 pieces.append((word, base + self.style_of("dim")))
                 room -= len(word)
-        return Strip(_joined(pieces)).adjust_cell_length(width, base)
+        return Strip(joined(pieces)).adjust_cell_length(width, base)
 
     def _dark(self) -> bool:
         return self.app.current_theme.dark
@@ -293,14 +300,6 @@ class HeatMap(InspectPanel):
         return str(self.inspection.value())
 
 
-def scaled(values: np.ndarray, scale: tuple[float, float], diverging: bool) -> np.ndarray:
-    """Values -> -1..1 (diverging) or 0..1 of a scale; what lies beyond it is at its end; NaN stays NaN."""
-    low, high = scale
-    if diverging:
-        return np.clip(values / high, -1, 1)
-    return np.clip((values - low) / (high - low), 0, 1)
-
-
 def best_cell_width(width: int, grid_w: int, grid_h: int) -> int:
     """The widest of 3, 2 and 1 columns at which the whole grid fits. Where none does it
     scrolls."""
@@ -317,56 +316,3 @@ def _scroll(first: int, at: int, shown: int, size: int) -> int:
     elif at > first + shown - 1 - margin:
         first = at - shown + 1 + margin
     return max(0, min(first, size - shown))
-
-
-def _cell_text(value: float, share: float, truth: bool, diverging: bool, cell: int) -> tuple[str, str]:
-    """The mark and what follows it."""
-    size = abs(share)
-    seen = diverging and size >= 0.05
-    if truth:
-        mark = (TRUTH_ABOVE if value > 0 else TRUTH_BELOW) if seen else TRUTH
-    else:
-        mark = ("+" if value > 0 else "-") if seen and cell > 1 else " "
-    if cell == 1:
-        return mark, shade(size, NEGATIVE_SHADES if share < 0 else SHADES)
-    if cell == NUMBER_WIDTH:
-        return (mark if truth else " "), digits3(value).rjust(cell - 1)
-    body = shade(size)
-    return mark, body * (cell - 1) if body != SHADES[0] else body.ljust(cell - 1)
-
-
-def _nonfinite(value: float, cell: int) -> tuple[str, str]:
-    if cell == 1:
-        return "!", "!"
-    name = "NaN" if value != value else "inf" if value > 0 else "-inf"
-    if cell == 2:
-        name = "!N" if value != value else "!∞"
-    text = name.center(cell)[:cell]
-    return text[0], text[1:]
-
-
-def _bracketed(mark: str, body: str, cell: int) -> str:
-    if cell == 1:
-        return mark if mark.strip() else "▣"
-    if cell == 2:
-        return "[" + (mark if mark in (TRUTH, TRUTH_ABOVE, TRUTH_BELOW) else body)
-    if cell == 3:
-        return "[" + (mark if mark in (TRUTH, TRUTH_ABOVE, TRUTH_BELOW) else body[0]) + "]"
-    return ("[" + body.strip().center(cell - 2) + "]")[:cell]
-
-
-def _joined(pieces: list[tuple[str, Style]]) -> list[Segment]:
-    segments: list[Segment] = []
-    text, style = "", None
-    for part, each in pieces:
-        if not part:
-            continue
-        if each is style or each == style:
-            text += part
-            continue
-        if text:
-            segments.append(Segment(text, style))
-        text, style = part, each
-    if text:
-        segments.append(Segment(text, style))
-    return segments
