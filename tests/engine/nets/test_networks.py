@@ -10,7 +10,13 @@ from engine.config import ModelConfig
 from engine.errors import UserError
 from engine.layout import Head, Layout
 from engine.nets.registry import build_network, head_strides, network_entry
-from engine.nets.weights import load_exactly, load_what_fits, read_description, save_weights
+from engine.nets.weights import (
+    load_exactly,
+    load_what_fits,
+    read_description,
+    save_halved,
+    save_weights,
+)
 from engine.nets.yolov2 import reorg
 
 ANCHORS = torch.tensor([[1.0, 2.0], [3.0, 2.0], [4.0, 4.0]])
@@ -142,3 +148,14 @@ class TestWeights:
         (tmp_path / "w").write_bytes(content)
         with pytest.raises(UserError):
             read_description(tmp_path / "w")
+
+    def test_halved_weights_load_into_the_same_network(self, tmp_path: Path) -> None:
+        net = self.net()
+        save_weights(tmp_path / "w", net.state_dict(), {"classes": ["x"]})
+        save_halved(tmp_path / "w", tmp_path / "h")
+        other = self.net()
+        load_exactly(other, tmp_path / "h")
+        assert (tmp_path / "h").stat().st_size < 0.6 * (tmp_path / "w").stat().st_size
+        for p, q in zip(net.parameters(), other.parameters(), strict=True):
+            assert q.dtype == torch.float32
+            assert torch.allclose(p, q, atol=1e-3)

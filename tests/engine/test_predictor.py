@@ -1,0 +1,100 @@
+"""Weights to detections: which weights are meant, that the bundled ones see, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.config import load_config
+from engine.data.demo import draw_demo
+from engine.data.images import read_image
+from engine.data.voc import read_voc
+from engine.errors import UserError
+from engine.predictor import demo_weights, evaluate_config, find_weights, load_predictor
+from engine.training.session import Training
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tiny_voc
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished run of the tiny set, and its config."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny_voc.write_config(folder)
+    Training(load_config(config), folder / "run", source=config, code=None, resume=False).run()
+    return folder / "run", config
+
+
+def test_a_run_means_its_best_weights_where_it_validated(run: tuple[Path, Path]) -> None:
+    assert find_weights(str(run[0])).name == "best.safetensors"
+
+
+def test_without_weights_the_newest_run_else_the_demos(
+    run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_weights(None) == demo_weights()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(run[0])
+    assert find_weights(None).parent.parent.name in ("one", "run")
+
+
+def test_the_bundled_weights_are_small_and_see_the_demos_shapes(tmp_path: Path) -> None:
+    assert demo_weights().stat().st_size < 3_000_000
+    predictor = load_predictor(str(demo_weights()))
+    root = draw_demo(tmp_path / "demo")
+    dataset = read_voc(root, "test", list(predictor.classes), 1)
+    found = right = truths = 0
+    for sample in dataset.samples[:20]:
+        (rows,) = predictor.detect([read_image(sample.path)])
+        assert rows.shape[1] == 6
+        found += len(rows)
+        truths += len(sample.boxes)
+        right += sum(_hit(row, sample.boxes[sample.labels == int(row[5])]) for row in rows)
+    assert right > 0.7 * truths
+    assert right > 0.7 * found
+
+
+def _hit(row: np.ndarray, truths: np.ndarray) -> bool:
+    from engine.boxes import pairwise_iou
+
+    overlaps = pairwise_iou(torch.tensor(row[None, :4]), torch.tensor(truths))
+    return bool((overlaps > 0.5).any())
+
+
+def test_images_of_any_size_in_one_batch(run: tuple[Path, Path]) -> None:
+    predictor = load_predictor(str(run[0]))
+    images = [np.full((h, w, 3), 90, np.uint8) for h, w in ((64, 96), (200, 31), (1, 1))]
+    found = predictor.detect(images, conf=0.0)
+    for rows, image in zip(found, images, strict=True):
+        assert (rows[:, 2] <= image.shape[1] + 1e-3).all()
+        assert (rows[:, 3] <= image.shape[0] + 1e-3).all()
+
+
+def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
+    scores = evaluate_config(load_config(run[1]), str(run[0]))
+    assert scores.images == 6
+    document = scores.to_json()
+    assert set(document["per_class"]) == {"red", "blue"}
+    assert set(document["coco"]) == {
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+    }  # fmt: skip
+
+
+def test_what_does_not_fit_is_refused(run: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such weights file"):
+        load_predictor(str(tmp_path / "nothing.safetensors"))
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(UserError, match="no safetensors file"):
+        load_predictor(str(tmp_path / "text.safetensors"))
+    config = load_config(run[1], ['data.classes=["red", "blue", "green"]'])
+    with pytest.raises(UserError, match="knows the classes red, blue"):
+        evaluate_config(config, str(run[0]))
+    with pytest.raises(UserError, match=r"names no data\.val"):
+        evaluate_config(load_config(run[1], ["data.val="]), str(run[0]))
