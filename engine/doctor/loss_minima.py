@@ -166,10 +166,10 @@ class Objectness:
 
 def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
     """``wanted``: the declared kind, or None where the config's text says nothing."""
-    preds = near(trial, 5, xy=1.1, wh=0.3)
+    preds = near(trial, 5, xy=1.6, wh=0.5)
     overlap = trial.overlaps(preds)[trial.positive].clamp(0.05, 0.95)
-    low = _conf_gradient(trial, preds, torch.logit((overlap - 0.05).clamp(min=0.01)))
-    high = _conf_gradient(trial, preds, torch.logit((overlap + 0.05).clamp(max=0.99)))
+    low = _conf_gradient(trial, preds, torch.logit((overlap - 0.025).clamp(min=0.01)))
+    high = _conf_gradient(trial, preds, torch.logit((overlap + 0.025).clamp(max=0.99)))
     top = _conf_gradient(trial, preds, torch.full_like(overlap, 4.5))
     kind = ""
     if bool(((low < 0) & (high > 0)).all()):

@@ -142,16 +142,23 @@ def near(trial: Trial, seed: int, xy: float = 0.9, wh: float = 0.25) -> list[Ten
     """Positives near their truths, random confidences and classes; and some negatives upon a truth."""
     g = generator(seed)
     preds = perfect(trial.stage, trial.scene)
-    for pred, positive in zip(preds, trial.scene.positive, strict=True):
+    for k, (pred, positive) in enumerate(zip(preds, trial.scene.positive, strict=True)):
         pred[..., 0] = torch.randn(pred.shape[:-1], generator=g) * 0.8
         pred[..., 5:] = torch.randn(pred[..., 5:].shape, generator=g) * 0.7
         box = torch.randn(pred[..., 1:5].shape, generator=g)
         step = torch.tensor([xy, xy, wh, wh])
         if trial.stage.layout.decode == "linear":
-            step = torch.tensor([0.25 * xy, 0.25 * xy, wh, wh])
+            step = torch.tensor([0.25 * xy, 0.25 * xy, wh, wh]).expand_as(box).clone()
+            step[..., :2] *= _reach(trial, k)
         pred[..., 1:5] += box * torch.where(positive.unsqueeze(-1), step, torch.full((4,), 0.35))
     _lay_upon_truths(trial, preds)
     return preds
+
+
+def _reach(trial: Trial, k: int) -> Tensor:
+    """``[B, H, W, A, 2]``: a decode without bounds moves large boxes far, for their overlap to change."""
+    head, target = trial.stage.heads[k], trial.scene.assigned.targets[k]
+    return (0.6 * target[..., 4:6] * torch.tensor([head.grid_w, head.grid_h])).clamp(min=1.0)
 
 
 def _lay_upon_truths(trial: Trial, preds: list[Tensor]) -> None:
