@@ -16,6 +16,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from . import remembered
 from .keys import Key, available, bindings
 from .screens.help import help_for
 from .screens.live import LiveScreen
@@ -23,6 +24,8 @@ from .screens.question import Question
 from .session import Session, TrainingThread, write_traceback
 from .themes import DARK, LIGHT
 
+KEEP_SECONDS = 3.0
+"""How soon a changed view is remembered: a lost line must not take it along."""
 SIGNAL_EXITS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -69,16 +72,24 @@ class LiveApp(App[int], inherit_bindings=False):
         source: str = "CONFIG",
         *,
         log_path: Path | None = None,
-        theme: str = DARK.name,
+        theme: str = "",
+        layout_path: Path | None = None,
     ) -> None:
+        """``theme``: "", the remembered one. ``layout_path``: where the view is remembered; None: nowhere."""
         super().__init__()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = theme
+        self.layout_path = layout_path
+        view, self._layout_problem = (
+            remembered.load(layout_path) if layout_path else (remembered.Remembered(), "")
+        )
+        self.theme = theme or view.theme
         self.log_path = log_path or folder / "log.txt"
         self.session = session
         self.thread = TrainingThread(session, self.log_path)
         self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder, source)
+        self.live.restore_view(view)
+        self._kept = view
         self.leaving: int | None = None
         """The exit code of somebody on the way out; None stays."""
         self.crash: BaseException | None = None
@@ -96,6 +107,26 @@ class LiveApp(App[int], inherit_bindings=False):
             with contextlib.suppress(ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.on_signal, number)
         self.thread.start()
+        if self._layout_problem:
+            self.live.state.log("warning", self._layout_problem)
+        self.set_interval(KEEP_SECONDS, self.remember_view)
+
+    def on_unmount(self) -> None:
+        self.remember_view()
+
+    def remember_view(self) -> None:
+        """Keep the view as it is now, where it has changed."""
+        if self.layout_path is None or not self.live.is_mounted:
+            return
+        view = self.live.remembered()
+        view.theme = self.theme
+        if view == self._kept:
+            return
+        self._kept = view
+        problem = remembered.save(self.layout_path, view)
+        if problem:
+            self.layout_path = None
+            self.live.state.log("warning", problem)
 
     def on_print(self, event: events.Print) -> None:
         """What anything printed in this process: kept in the log file and shown in the log."""

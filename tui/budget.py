@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 SHARE = 0.05
 FASTEST = 0.25
 SLOWEST = 4.0
 SAVINGS = 0.25
+RECENT = 40
+"""Frames that ``recent_share`` looks back on: ten seconds and more."""
 
 
 class DrawingBudget:
@@ -38,6 +41,14 @@ class DrawingBudget:
         """Seconds of CPU that the last frame took."""
         self.total = 0.0
         """Seconds of CPU of all frames so far."""
+        self._account: deque[tuple[float, float]] = deque([(self._wall_mark, 0.0)], maxlen=RECENT)
+        """Wall clock and ``total`` after each of the last frames."""
+
+    @property
+    def recent_share(self) -> float:
+        """The part of one core that the last frames took."""
+        (before, spent), (now, total) = self._account[0], self._account[-1]
+        return (total - spent) / (now - before) if now > before else 0.0
 
     def next_delay(self) -> float:
         """Seconds to wait before drawing again; call it once a frame, after drawing."""
@@ -45,6 +56,7 @@ class DrawingBudget:
         self.cost, self._cpu_mark = cpu - self._cpu_mark, cpu
         earned, self._wall_mark = (wall - self._wall_mark) * self.share, wall
         self.total += self.cost
+        self._account.append((wall, self.total))
         # A debt that the slowest pace cannot work off is forgiven: nobody waits minutes for one dear frame.
         self._balance = min(self.savings, self._balance + earned) - self.cost
         self._balance = max(self._balance, -self.slowest * self.share)

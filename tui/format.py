@@ -67,3 +67,17 @@ def shorten(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return text[: width - 1] + "…" if width > 0 else ""
+
+
+def percent(share: float) -> str:
+    """``3.1%``, ``98%``: of a share 0..1 and more."""
+    if not math.isfinite(share):
+        return "-"
+    return f"{share * 100:.1f}%" if abs(share) < 0.0995 else f"{share * 100:.0f}%"
+
+
+def seconds_text(seconds: float) -> str:
+    """``12.3ms``, ``1.25s``."""
+    if not math.isfinite(seconds):
+        return "-"
+    return f"{digits3(seconds * 1e3)}ms" if abs(seconds) < 0.9995 else f"{digits3(seconds)}s"

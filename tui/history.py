@@ -30,6 +30,27 @@ class Columns:
     gap: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A series over some steps, as the cursor reads it out. NaN where there is no finite value."""
+
+    first: int
+    last: int
+    """The steps that the values are of: more than were asked for where only summaries are kept."""
+    mean: float
+    low: float
+    high: float
+    finite: int
+    """How many finite values there are."""
+    bad: int
+    """How many that are not."""
+
+
+def nothing_read(first: int, last: int, bad: int) -> Reading:
+    """No finite value in these steps."""
+    return Reading(first, last, float("nan"), float("nan"), float("nan"), 0, bad)
+
+
 class _Level:
     """A ring of buckets of ``width`` steps."""
 
@@ -139,6 +160,29 @@ class History:
         counts, sums = level.count[used, k], level.sum[used, k]
         error = float((sums / counts).std() / np.sqrt(used.size))
         return float(sums.sum() / counts.sum()), error
+
+    def reading(self, name: str, first: int, last: int) -> Reading:
+        """The values of the steps ``first..last``, both included, at the finest grain that is still kept."""
+        k = self._index[name]
+        level = self._level_reaching(first)
+        ids = level.ids
+        touched = np.flatnonzero((ids >= 0) & ((ids + 1) * level.width > first) & (ids * level.width <= last))
+        finite, bad = int(level.count[touched, k].sum()), int(level.bad[touched, k].sum())
+        if not finite:
+            return nothing_read(first, last, bad)
+        return Reading(
+            max(self.first, int(ids[touched].min()) * level.width),
+            min(self.last, (int(ids[touched].max()) + 1) * level.width - 1),
+            float(level.sum[touched, k].sum()) / finite,
+            float(level.low[touched, k].min()),
+            float(level.high[touched, k].max()),
+            finite,
+            bad,
+        )
+
+    def grain(self, first: int) -> int:
+        """Steps in a bucket of the finest level that reaches back to step ``first``."""
+        return self._level_reaching(first).width
 
     def bad(self, name: str) -> int:
         """Non-finite values seen in all steps."""

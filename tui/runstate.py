@@ -17,6 +17,7 @@ from engine.runs.events import (
     EpochDone,
     EvaluationDone,
     Event,
+    FindingCleared,
     FindingRaised,
     LogLine,
     RunEnded,
@@ -27,6 +28,7 @@ from engine.runs.events import (
     Summary,
 )
 
+from .claims import Claims
 from .format import digits3, duration
 from .history import History
 
@@ -96,7 +98,7 @@ class RunState:
     history: History | None = None
     epochs: dict[int, EpochRow] = field(default_factory=dict)
     evaluations: list[EvaluationDone] = field(default_factory=list)
-    findings: list[FindingRaised] = field(default_factory=list)
+    claims: Claims = field(default_factory=Claims)
     checkpoint: CheckpointSaved | None = None
     ended: RunEnded | None = None
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
@@ -173,6 +175,16 @@ class RunState:
         return sum(step.data_seconds for step in self._recent) / seconds if seconds > 0 else math.nan
 
     @property
+    def step_seconds(self) -> float:
+        """Mean of the last steps, waiting included; NaN before the first."""
+        return sum(s.seconds for s in self._recent) / len(self._recent) if self._recent else math.nan
+
+    @property
+    def step_data_seconds(self) -> float:
+        """What of it was spent waiting for the batch."""
+        return sum(s.data_seconds for s in self._recent) / len(self._recent) if self._recent else math.nan
+
+    @property
     def progress(self) -> float:
         if not self.started or not self.started.total_steps:
             return 0.0
@@ -238,8 +250,11 @@ class RunState:
             case SnapshotTaken():
                 self.log("info", f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
             case FindingRaised():
-                self.findings.append(event)
-                self.log(event.severity, finding_line(event))
+                if self.claims.raise_(event):
+                    self.log(event.severity, finding_line(event))
+            case FindingCleared():
+                if self.claims.clear(event):
+                    self.log("info", cleared_line(event))
             case LogLine():
                 self.log(event.level, event.text)
             case StateChanged():
@@ -272,6 +287,10 @@ def finding_line(event: FindingRaised) -> str:
     where = event.function + (f" {event.tensor}[{' '.join(event.channels)}]" if event.tensor else "")
     fix = f"; {event.fix}" if event.fix else ""
     return f"{where}: {event.message}{fix}"
+
+
+def cleared_line(event: FindingCleared) -> str:
+    return f"cleared at step {event.step:,}: {event.probe}"
 
 
 def ended_line(event: RunEnded) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.widgets import Input
 
 from engine.runs.events import LogLine, Subscription
 from engine.training.control import Control
@@ -15,17 +16,27 @@ from engine.training.control import Control
 from ..budget import DrawingBudget
 from ..keys import bindings
 from ..outcome import outcome
+from ..remembered import Remembered
 from ..runstate import EXTRA_SERIES, RunState
+from ..sampling import Sampler
+from ..stored import OwnStore
 from ..widgets.bars import Footer, Notice
-from ..widgets.chart import Chart, ChartOptions, PrecisionChart, SeriesChart
+from ..widgets.chart import Chart, ChartOptions, SeriesChart
 from ..widgets.epochs import EpochTable
+from ..widgets.filter import FilterLine
+from ..widgets.findings import FindingsPanel
 from ..widgets.header import Header
 from ..widgets.log import LogPanel
+from ..widgets.machine import MachinePanel
 from ..widgets.panel import Panel
+from ..widgets.precision import PrecisionChart
 from .arrange import Place, arrange
+from .choosing import pick_overlay, pick_panel
+from .shown import Shown
 
 PRECISION = "mAP50"
 HEADER_ROWS = 3
+LOWER: tuple[type[Panel], ...] = (EpochTable, FindingsPanel, LogPanel, MachinePanel)
 
 
 class LiveScreen(Screen[None]):
@@ -44,14 +55,18 @@ class LiveScreen(Screen[None]):
         self.subscription, self.control, self.thread = subscription, control, thread
         self.folder, self.source = folder, source
         self.state = RunState()
-        self.options = ChartOptions()
+        self.own_store = OwnStore(folder)
+        self.options = ChartOptions(stored=self.own_store.get, changed=self.draw)
         self.budget = DrawingBudget()
-        self.hidden: set[str] = set(EXTRA_SERIES)
-        self.enlarged: str | None = None
+        self.sampler = Sampler()
+        self.shown = Shown(quiet={"findings"})
         self.order: list[str] = []
         """Charts in the order of their numbers."""
         self._no_room: tuple[str, ...] = ()
         self._dropped = 0
+        self._before_filter = ""
+        self.statistic = "auto"
+        """The epoch table's, to begin with."""
 
     # the widgets
 
@@ -59,17 +74,50 @@ class LiveScreen(Screen[None]):
         yield Header(self.state)
         yield Notice("hidden")
         yield EpochTable(self.state)
+        yield FindingsPanel(self.state)
         yield LogPanel(self.state)
+        yield MachinePanel(self.state, self.sampler, self.budget)
+        yield Notice("slash")
+        yield FilterLine()
         yield Notice("outcome")
         yield Footer()
 
     def on_mount(self) -> None:
+        self.query_one("#slash", Notice).show(["/"])
+        self.query_one(EpochTable).choose(self.statistic)
         self.set_timer(0.02, self._tick)
+
+    def on_unmount(self) -> None:
+        self.sampler.stop()
+        self.own_store.close()
+        if self.options.overlay:
+            self.options.overlay.run.close()
+
+    def remembered(self) -> Remembered:
+        """The view as it is now; the app adds its theme."""
+        options, table = self.options, self.query_one(EpochTable)
+        return Remembered(
+            dict(self.shown.choices),
+            self.shown.enlarged,
+            smooth=options.smooth,
+            log=options.log,
+            steps=options.steps,
+            statistic=table.statistic,
+        )
+
+    def restore_view(self, view: Remembered) -> None:
+        """As it was left; before the screen is shown."""
+        self.shown.choices, self.shown.enlarged = dict(view.panels), view.enlarged
+        self.options.smooth, self.options.log, self.options.steps = view.smooth, view.log, view.steps
+        self.statistic = view.statistic
 
     def panels(self) -> list[Panel]:
         """Every panel in reading order, hidden ones included."""
         charts = [self.chart(name) for name in self.order]
-        return [*charts, self.query_one(EpochTable), self.query_one(LogPanel)]
+        return [*charts, *(self.query_one(kind) for kind in LOWER)]
+
+    def names(self) -> list[str]:
+        return [panel.panel_name for panel in self.panels()]
 
     def chart(self, name: str) -> Chart:
         return self.query_one(f"#chart-{self.order.index(name)}", Chart)
@@ -130,8 +178,9 @@ class LiveScreen(Screen[None]):
             charts.append(chart)
         self.mount_all(charts, before=self.query_one(EpochTable))
         self.call_after_refresh(self.place)
-        if len(charts):
-            self.call_after_refresh(charts[max(0, len(terms) - 1)].focus)
+        first = self.shown.enlarged if self.shown.enlarged in self.order else terms[-1] if terms else ""
+        if first:
+            self.call_after_refresh(charts[self.order.index(first)].focus)
 
     # drawing
 
@@ -139,6 +188,11 @@ class LiveScreen(Screen[None]):
         """Everything that can be seen and has changed."""
         if self.query_one("#outcome", Notice).show(self._notice_lines()):
             self.place()
+        if self.state.claims and "findings" in self.shown.quiet:
+            self.shown.quiet.discard("findings")
+            self.place()
+        if self.options.overlay:
+            self.options.overlay.run.refresh()
         self.query_one(Header).invalidate()
         for panel in self.panels():
             panel.invalidate()
@@ -166,30 +220,35 @@ class LiveScreen(Screen[None]):
         """Put every panel where it belongs at this size, and name those that are not shown."""
         width, height = self.size
         ended_rows = len(self.query_one("#outcome", Notice).lines)
-        rest = height - HEADER_ROWS - 1 - ended_rows
-        wanted = [name for name in self.order if name not in self.hidden]
-        table, log = "epochs" not in self.hidden, "log" not in self.hidden
-        notice = ""
-        if self.enlarged:
-            notice = self._hidden_text(()) or ""
-            plan_places = {self.enlarged: Place(0, HEADER_ROWS, width, rest)}
-            self._no_room = ()
+        filtering = self.query_one(FilterLine).display
+        rest = height - HEADER_ROWS - 1 - ended_rows - filtering
+        wanted = [name for name in self.order if self.shown.wanted(name)]
+        lower = [name for name in self.names() if name not in self.order and self.shown.wanted(name)]
+        enlarged = self.shown.enlarged if self.shown.enlarged in self.names() else None
+        notice = self._hidden_text(()) if not enlarged else ""
+        if enlarged:
+            places, self._no_room = {enlarged: Place(0, HEADER_ROWS, width, rest)}, ()
         else:
-            plan = arrange(width, rest, wanted, table, log, HEADER_ROWS)
+            plan = arrange(width, rest - bool(notice), wanted, lower, HEADER_ROWS)
+            if plan.no_room and not notice:
+                plan = arrange(width, rest - 1, wanted, lower, HEADER_ROWS)
             notice = self._hidden_text(plan.no_room)
-            if notice:
-                plan = arrange(width, rest - 1, wanted, table, log, HEADER_ROWS)
-                notice = self._hidden_text(plan.no_room)
-            plan_places, self._no_room = plan.places, plan.no_room
+            places, self._no_room = plan.places, plan.no_room
         bar = self.query_one("#hidden", Notice)
         bar.show([notice] if notice else [])
-        bar.display = bool(notice) and not self.enlarged
+        bar.display = bool(notice)
         _put(bar, Place(0, HEADER_ROWS + rest - 1, width, 1))
+        for widget, x, columns in (
+            (self.query_one("#slash"), 0, 3),
+            (self.query_one(FilterLine), 3, width - 3),
+        ):
+            widget.display = filtering
+            _put(widget, Place(x, HEADER_ROWS + rest, columns, 1))
         _put(self.query_one("#outcome"), Place(0, height - 1 - ended_rows, width, ended_rows))
         _put(self.query_one(Footer), Place(0, height - 1, width, 1))
         _put(self.query_one(Header), Place(0, 0, width, HEADER_ROWS))
         for panel in self.panels():
-            place = plan_places.get(panel.panel_name)
+            place = places.get(panel.panel_name)
             panel.display = place is not None
             if place:
                 _put(panel, place)
@@ -198,13 +257,19 @@ class LiveScreen(Screen[None]):
 
     def _hidden_text(self, no_room: tuple[str, ...]) -> str:
         """What is not shown, by number and name; by number alone where the line is too short for that."""
-        hidden = [panel.panel_name for panel in self.panels() if panel.panel_name in self.hidden]
+        names = self.names()
+        pattern = f"filter /{self.shown.pattern.pattern}/ hides" if self.shown.pattern else ""
+        overlay = f"╍╍ {self.options.overlay.name}   " if self.options.overlay else ""
         for label in (self._label, self._short_label):
-            parts = [("no room", no_room), ("hidden", hidden)]
-            text = "   ".join(f"{what}: {'  '.join(map(label, names))}" for what, names in parts if names)
-            if len(text) < self.size.width:
+            parts = [
+                ("no room", no_room),
+                (pattern, self.shown.filtered(names)),
+                ("hidden", self.shown.hidden(names)),
+            ]
+            text = "   ".join(f"{what}: {'  '.join(map(label, some))}" for what, some in parts if some)
+            if len(overlay + text) < self.size.width:
                 break
-        return text
+        return overlay + text
 
     def _short_label(self, name: str) -> str:
         return self._label(name).split(" ")[0] if name in self.order[:9] else name
@@ -224,6 +289,8 @@ class LiveScreen(Screen[None]):
     # keys: the run
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if isinstance(self.focused, FilterLine):
+            return False
         running = self.state.ended is None and not self.control.stopping
         match action:
             case "pause":
@@ -235,13 +302,19 @@ class LiveScreen(Screen[None]):
             case "inspect":
                 return self.app.can_inspect  # type: ignore[attr-defined,no-any-return]
             case "enlarge":
-                return self.enlarged is None and self._focused_name() is not None
+                return self.shown.enlarged is None and self._focused_name() is not None
             case "restore":
-                return self.enlarged is not None
+                return self.shown.enlarged is not None
             case "hide":
-                return self._focused_name() is not None and self.enlarged is None
+                return self._focused_name() is not None and self.shown.enlarged is None
             case "show_all":
-                return bool(self.hidden)
+                return not all(
+                    self.shown.wanted(name) for name in self.names() if name not in self.shown.quiet
+                )
+            case "filter" | "show_panel" | "pick_panel":
+                return True
+            case "overlay":
+                return bool(self.order)
             case "panel":
                 return int(str(parameters[0])) <= len(self.order)
             case "statistic":
@@ -303,40 +376,91 @@ class LiveScreen(Screen[None]):
         self.query_one(EpochTable).action_statistic()
 
     def action_panel(self, number: str) -> None:
-        name = self.order[int(number) - 1]
-        if self.enlarged:
-            self.hidden.discard(name)
-            self.enlarged = name
+        self.toggle(self.order[int(number) - 1])
+
+    def action_show_panel(self, name: str) -> None:
+        self.toggle(name)
+
+    def action_pick_panel(self) -> None:
+        pick_panel(self)
+
+    def toggle(self, name: str) -> None:
+        """Show a panel or hide it; while one is enlarged, enlarge this one instead."""
+        shown = self.shown
+        panel = next(panel for panel in self.panels() if panel.panel_name == name)
+        if shown.enlarged:
+            shown.enlarged = name
         elif name in self._no_room:
             self.notify(
                 f"There is no room for {name!r} here: hide another panel, or enlarge this one with enter."
             )
             return
-        elif name in self.hidden:
-            self.hidden.discard(name)
+        elif shown.chosen(name) and not shown.passes(name):
+            self.notify(f"The filter hides {name!r}: / and then nothing takes it away.")
+            return
+        elif shown.chosen(name):
+            shown.hide(name)
         else:
-            self.hidden.add(name)
+            shown.show(name)
         self.place()
-        if self.enlarged:
-            self.call_after_refresh(self.chart(name).focus)
+        if shown.enlarged or (shown.wanted(name) and name not in self.order):
+            self.call_after_refresh(panel.focus)
 
     def action_hide(self) -> None:
         name = self._focused_name()
         if name:
-            self.hidden.add(name)
+            self.shown.hide(name)
             self.place()
 
     def action_show_all(self) -> None:
-        self.hidden.clear()
+        self.shown.show_all(self.names())
+        self.query_one(FilterLine).value = ""
         self.place()
 
     def action_enlarge(self) -> None:
-        self.enlarged = self._focused_name()
+        self.shown.enlarged = self._focused_name()
         self.place()
 
     def action_restore(self) -> None:
-        self.enlarged = None
+        self.shown.enlarged = None
         self.place()
+
+    def action_overlay(self) -> None:
+        pick_overlay(self)
+
+    # the filter
+
+    def action_filter(self) -> None:
+        line = self.query_one(FilterLine)
+        self._before_filter = line.value
+        line.display = True
+        line.cursor_position = len(line.value)
+        self.place()
+        self.set_focus(line)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input.id != "filter":
+            return
+        wrong = self.shown.filter(event.value)
+        event.input.set_class(bool(wrong), "wrong")
+        if wrong:
+            self.query_one("#hidden", Notice).show([f"no regular expression yet: {wrong}"])
+            self.query_one("#hidden").display = True
+        else:
+            self.place()
+
+    def close_filter(self, keep: bool) -> None:
+        line = self.query_one(FilterLine)
+        if not keep or self.shown.filter(line.value):
+            line.value = self._before_filter
+        self.shown.filter(line.value)
+        line.display = False
+        self.set_focus(None)
+        self.place()
+        shown = [panel for panel in self.panels() if panel.display]
+        if shown:
+            self.set_focus(shown[0])
+        self.query_one(Footer).invalidate()
 
     def action_focus_panel(self, direction: int) -> None:
         shown = [panel for panel in self.panels() if panel.display]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
+from textual import events
 
 from ..braille import Axis, blank, draw_spans, fit_axis, to_text, x_ticks, y_labels
-from ..format import digits3
-from ..history import Columns, Floats
+from ..format import digits3, shorten
+from ..history import Columns, Reading
+from ..keys import bindings
+from ..overlay import Overlay
 from ..runstate import RunState
+from ..stored import StoredRun
+from ..viewport import FEWEST, Viewport
+from .curves import dashed, fitting, layered, marked, smoothed
 from .panel import Panel, Piece
 
 SMOOTHING = 0.025
@@ -26,11 +32,21 @@ class ChartOptions:
     log: bool = False
     steps: bool = False
     """Whether the x axis counts steps rather than epochs."""
+    view: Viewport = field(default_factory=Viewport)
+    overlay: Overlay | None = None
+    beyond: bool = False
+    """Whether the axis reaches to the end of the run laid over this one, where that is longer."""
+    stored: Callable[[], StoredRun | None] = lambda: None
+    """This run's store, where there is one: it has the old steps that are only summarised here."""
+    changed: Callable[[], None] = lambda: None
+    """Called when a chart's keys have changed what all of them show."""
 
 
 class Chart(Panel):
     """Title, curve, y labels at the left, x labels below."""
 
+    key_scopes = ("chart", "panel")
+    BINDINGS = bindings("chart")
     help_title = "Chart"
 
     def __init__(self, name: str, state: RunState, options: ChartOptions, id: str | None = None) -> None:
@@ -39,12 +55,27 @@ class Chart(Panel):
         self.options = options
         self.number = ""
         """The key that shows and hides it, printed before the name."""
+        self._plot, self._margin = 60, 8
+        """Columns of the curve and those before it, as last drawn."""
 
     # for subclasses
 
     def columns(self, first: int, last: int, n: int) -> Columns | None:
         """The raw curve as ``n`` columns over these steps."""
         raise NotImplementedError
+
+    def overlay_columns(self, first: int, last: int, n: int, scale: float) -> Columns | None:
+        """The other run's curve."""
+        overlay = self.options.overlay
+        return overlay.columns(self.panel_name, first, last, n, scale) if overlay else None
+
+    def reading(self, first: int, last: int) -> Reading | None:
+        """What the cursor reads over these steps."""
+        raise NotImplementedError
+
+    def overlay_reading(self, first: int, last: int, scale: float) -> Reading | None:
+        overlay = self.options.overlay
+        return overlay.reading(self.panel_name, first, last, scale) if overlay else None
 
     def empty_text(self) -> str:
         return "no steps yet"
@@ -62,20 +93,37 @@ class Chart(Panel):
             options.steps,
             self.number,
             self.size,
+            (options.view.size, options.view.end, options.view.cursor, options.beyond),
+            (options.overlay, options.overlay.run.last if options.overlay else 0),
         )
 
-    def x_range(self) -> tuple[int, int]:
-        """First and last step drawn: from the first one seen to the newest, at least ten."""
+    def data_range(self) -> tuple[int, int]:
+        """First and last step there is: from the first one seen to the newest, at least ten."""
         history = self.state.history
         if not history or not history.steps:
             return 0, 10
-        return history.first, max(history.last, history.first + 9)
+        last = max(history.last, history.first + 9)
+        return history.first, max(last, self._overlay_end()) if self.options.beyond else last
+
+    def x_range(self) -> tuple[int, int]:
+        """First and last step drawn."""
+        return self.options.view.window(*self.data_range())
+
+    def _overlay_end(self) -> int:
+        overlay = self.options.overlay
+        return overlay.last(self._overlay_scale()) if overlay else 0
+
+    def _overlay_scale(self) -> float:
+        overlay = self.options.overlay
+        per_epoch = self.state.started.steps_per_epoch if self.state.started else 0
+        return overlay.scale(per_epoch, self.options.steps) if overlay else 1.0
 
     def body(self, width: int, height: int) -> list[list[Piece]]:
         rows = height - 1
         first, last = self.x_range()
         raw = self.columns(first, last, max(2, width * 2)) if rows >= 1 and width >= 12 else None
-        axis, log_refused = self._axis(raw) if raw is not None else (None, False)
+        other = self._other(first, last, max(2, width * 2)) if raw is not None else None
+        axis, log_refused = self._axis(raw, other) if raw is not None else (None, False)
         if raw is None or axis is None:
             return self._message(self.empty_text(), width, height)
         labels = {row: digits3(value) for row, value in y_labels(axis, rows).items()}
@@ -83,18 +131,34 @@ class Chart(Panel):
         plot = width - margin - 1
         raw = self.columns(first, last, plot * 2)
         assert raw is not None
-        lines = self._curves(raw, axis, plot, rows)
+        self._plot, self._margin = plot, margin + 1
+        lines = self._curves(raw, self._other(first, last, plot * 2), axis, plot, rows)
+        cursor = self._cursor_column(first, last)
         painted: list[list[Piece]] = []
         for row, cells in enumerate(lines):
             label = labels.get(row)
             tick = "┤" if label is not None else "│"
-            painted.append([((label or "").rjust(margin), "axis"), (tick, "axis"), *cells])
-        painted.append(self._x_axis(first, last, margin + 1, plot, "log: not above 0" if log_refused else ""))
+            curve = marked(cells, cursor, "mark", "┊") if cursor is not None else cells
+            painted.append([((label or "").rjust(margin), "axis"), (tick, "axis"), *curve])
+        foot = self._x_axis(first, last, margin + 1, plot, "log: not above 0" if log_refused else "")
+        painted.append(marked(foot, margin + 1 + cursor, "mark", "▲") if cursor is not None else foot)
         return painted
 
-    def _axis(self, raw: Columns) -> tuple[Axis | None, bool]:
+    def _cursor_column(self, first: int, last: int) -> int | None:
+        step = self.options.view.cursor
+        if step is None or not first <= step <= last:
+            return None
+        return round((step - first) / max(1, last - first) * (self._plot - 1))
+
+    def _other(self, first: int, last: int, n: int) -> Columns | None:
+        return self.overlay_columns(first, last, n, self._overlay_scale()) if self.options.overlay else None
+
+    def _axis(self, raw: Columns, other: Columns | None) -> tuple[Axis | None, bool]:
         """The value axis, and whether a log axis was wished for and is impossible."""
         low, high = raw.low[np.isfinite(raw.low)], raw.high[np.isfinite(raw.high)]
+        if other is not None:
+            known = other.mean[np.isfinite(other.mean)]
+            low, high = np.concatenate((low, known)), np.concatenate((high, known))
         if not low.size:
             return None, False
         if self.options.log:
@@ -105,18 +169,25 @@ class Chart(Panel):
                 )
         return fit_axis(float(low.min()), float(high.max())), self.options.log
 
-    def _curves(self, raw: Columns, axis: Axis, plot: int, rows: int) -> list[list[Piece]]:
-        """Rows of pieces; where the smoothed line passes a cell, the cell shows the line alone."""
+    def _curves(
+        self, raw: Columns, other: Columns | None, axis: Axis, plot: int, rows: int
+    ) -> list[list[Piece]]:
+        """Rows of pieces; where the line passes a cell, the cell shows the line alone."""
         band = blank(plot, rows)
         draw_spans(band, axis, raw.low, raw.high, raw.gap)
-        if not self.options.smooth:
-            return [runs(codes, None, "line", "band") for codes in to_text(band)]
-        line = blank(plot, rows)
-        curve = smoothed(raw.mean, max(2.0, SMOOTHING * len(raw.mean)))
-        draw_spans(line, axis, curve, curve, raw.gap)
-        line_codes, band_codes = to_text(line), to_text(band)
-        codes = np.where(line_codes != ord(" "), line_codes, band_codes)
-        return [runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))]
+        layers = [(to_text(band), "band" if self.options.smooth else "line")]
+        if other is not None:
+            layers.insert(0, (dashed(self._line(other, axis, plot, rows)), "overlay"))
+        if self.options.smooth:
+            layers.insert(0, (self._line(raw, axis, plot, rows), "line"))
+        return layered(layers)
+
+    def _line(self, columns: Columns, axis: Axis, plot: int, rows: int) -> np.ndarray:
+        dots = blank(plot, rows)
+        smooth = self.options.smooth
+        curve = smoothed(columns.mean, max(2.0, SMOOTHING * len(columns.mean))) if smooth else columns.mean
+        draw_spans(dots, axis, curve, curve, columns.gap)
+        return to_text(dots)
 
     def _x_axis(self, first: int, last: int, margin: int, plot: int, note: str) -> list[Piece]:
         """Below the y labels the unit, then round positions, each right of its tick; at the end a note."""
@@ -141,6 +212,104 @@ class Chart(Panel):
         above = [[("", "dim")]] * max(0, (height - 1) // 2)
         return [*above, [(text.center(width)[:width], "dim")]]
 
+    # cursor and window
+
+    def marks(self) -> list[Piece]:
+        """How the chart is drawn, for the right end of the title."""
+        options = self.options
+        words = [("zoomed", options.view.changed), ("log", options.log), ("smooth", options.smooth)]
+        pieces: list[Piece] = [(" ".join(word for word, on in words if on), "dim")]
+        if options.overlay:
+            pieces += [("  ╍╍ ", "overlay"), (shorten(options.overlay.name, 20), "dim")]
+        return [piece for piece in pieces if piece[0]]
+
+    def cursor_pieces(self, width: int) -> list[Piece]:
+        """What stands under the cursor: the value first, then what else there is room for."""
+        view, bounds = self.options.view, self.data_range()
+        first, last = view.reading(self._plot, *bounds)
+        read = self.reading(first, last)
+        gap = "  " if width >= 40 else " "
+        several = read is not None and read.last > read.first
+        value = digits3(read.mean) if read and read.finite else "nan" if read and read.bad else "no value"
+        pieces: list[Piece] = [(f"{gap}{value}", "mark")]
+        at = f"{read.first:,}-{read.last:,}" if read and several else f"{view.cursor:,}"
+        pieces.append(
+            (f"{gap}{'mean of steps ' if several else 'step '}{at}" if width >= 40 else f" @{at}", "plain")
+        )
+        other = self.overlay_reading(first, last, self._overlay_scale())
+        if other is not None and other.finite:
+            pieces.append((f"{gap}╍ {digits3(other.mean)}", "overlay"))
+        if read and several and read.finite:
+            pieces.append((f"{gap}min {digits3(read.low)} max {digits3(read.high)}", "plain"))
+        per_epoch = self.state.started.steps_per_epoch if self.state.started else 0
+        if per_epoch and view.cursor:
+            pieces.append((f"{gap}epoch {(view.cursor - 1) // per_epoch + 1}", "dim"))
+        if read and read.bad:
+            pieces.append((f"{gap}{read.bad} non-finite", "bad"))
+        return pieces
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        view, (first, last) = self.options.view, self.data_range()
+        match action:
+            case "cursor" | "edge":
+                return self.state.last is not None
+            case "zoom":
+                shown = self.x_range()[1] - self.x_range()[0] + 1
+                if parameters[0] == "in":
+                    return self.state.last is not None and shown > FEWEST
+                return view.changed or (not self.options.beyond and self._overlay_end() > last)
+            case "pan":
+                start, end = self.x_range()
+                return start > first if parameters[0] == "left" else end < last
+            case "whole":
+                return view.changed or self.options.beyond or view.cursor is not None
+            case "drop_cursor":
+                return view.cursor is not None
+        return super().check_action(action, parameters)
+
+    def action_cursor(self, key: str) -> None:
+        columns = 10 if key.startswith("shift") else 1
+        sign = -1 if key.endswith("left") else 1
+        self.options.view.move(sign * columns, self._plot, *self.data_range())
+        self.options.changed()
+
+    def action_edge(self, side: str) -> None:
+        first, last = self.data_range()
+        self.options.view.put(first if side == "first" else last, first, last)
+        self.options.changed()
+
+    def action_zoom(self, way: str) -> None:
+        options = self.options
+        if way == "out" and not options.view.changed:
+            options.beyond = True
+        elif way == "in" and options.beyond and not options.view.changed:
+            options.beyond = False
+        else:
+            options.view.zoom(0.5 if way == "in" else 2.0, *self.data_range())
+        options.changed()
+
+    def action_pan(self, way: str) -> None:
+        self.options.view.pan(-0.5 if way == "left" else 0.5, *self.data_range())
+        self.options.changed()
+
+    def action_whole(self) -> None:
+        self.options.view.all()
+        self.options.beyond = False
+        self.options.changed()
+
+    def action_drop_cursor(self) -> None:
+        self.options.view.cursor = None
+        self.options.changed()
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor goes where the mouse points."""
+        column = event.x - self._margin
+        if 0 <= column < self._plot and event.y and self.state.last is not None:
+            first, last = self.x_range()
+            step = round(first + column / max(1, self._plot - 1) * (last - first))
+            self.options.view.put(step, *self.data_range())
+            self.options.changed()
+
 
 class SeriesChart(Chart):
     """One loss term, or another value that every step has."""
@@ -150,14 +319,30 @@ class SeriesChart(Chart):
         "column, the line is its smoothed mean (s switches it off). In the title: the newest value, the "
         "mean of this epoch's steps so far (μ), and the trend: the last epoch's worth of steps against as "
         "many before it; → means that the change is within twice its standard error. A value that is NaN "
-        "or infinite leaves a gap and is counted in the title; it has no part in the axis."
+        "or infinite leaves a gap and is counted in the title; it has no part in the axis. ← and → move a "
+        "cursor that all charts share: the titles then read the values under it; where a column holds "
+        "several steps, their mean, min and max. Another run (o) is drawn dashed."
     )
 
     def columns(self, first: int, last: int, n: int) -> Columns | None:
         history = self.state.history
         if history is None or not history.steps or self.panel_name not in history.names:
             return None
+        if history.grain(first) > max(1.0, (last - first) / n) and (stored := self.options.stored()):
+            found = stored.columns(self.panel_name, first, last, n)
+            if found is not None:
+                return found
         return history.columns(self.panel_name, first, last, n)
+
+    def reading(self, first: int, last: int) -> Reading | None:
+        history = self.state.history
+        if history is None or self.panel_name not in history.names:
+            return None
+        if history.grain(first) > 1 and (stored := self.options.stored()):
+            found = stored.reading(self.panel_name, first, last)
+            if found is not None:
+                return found
+        return history.reading(self.panel_name, first, last)
 
     def empty_text(self) -> str:
         return "no finite value yet" if self.state.last else "no steps yet"
@@ -167,6 +352,8 @@ class SeriesChart(Chart):
         left: list[Piece] = [self.name_piece(name)]
         if not self.state.last:
             return left, []
+        if self.options.view.cursor is not None:
+            return left + fitting(left, self.cursor_pieces(width), width), []
         bad = self.state.history.bad(self.panel_name) if self.state.history else 0
         value, mean = self.state.value(self.panel_name), self.state.epoch_mean(self.panel_name)
         trend = self.state.trend(self.panel_name)
@@ -179,113 +366,4 @@ class SeriesChart(Chart):
         if trend:
             optional.append((f"{gap}{trend if wide else trend.short}", "plain" if trend.clear else "dim"))
         left += fitting(left, optional, width)
-        marks = [word for word, on in (("log", self.options.log), ("smooth", self.options.smooth)) if on]
-        return left, [(" ".join(marks), "dim")] if marks and width >= 56 else []
-
-
-class PrecisionChart(Chart):
-    """mAP over the evaluations: at IoU 0.5 as a line, averaged over 0.5..0.95 dotted."""
-
-    help_text = (
-        "Average precision after each evaluation: the line is mAP at IoU 0.5, the dotted one the mean "
-        "over IoU 0.5 to 0.95, as COCO has it. Without a [data] val split there is none."
-    )
-
-    def empty_text(self) -> str:
-        return "no evaluation yet"
-
-    def x_range(self) -> tuple[int, int]:
-        first, last = super().x_range()
-        return first, max([last, *(done.step for done in self.state.evaluations)])
-
-    def columns(self, first: int, last: int, n: int) -> Columns | None:
-        return self._points([done.map50 for done in self.state.evaluations], first, last, n)
-
-    def title(self, width: int) -> tuple[list[Piece], list[Piece]]:
-        left: list[Piece] = [self.name_piece(f"{self.number} mAP50".strip())]
-        if not self.state.evaluations:
-            return left, []
-        newest, best = self.state.evaluations[-1], self.state.best
-        wide = width >= 40
-        gap = "  " if wide else " "
-        left.append((f"{gap}{digits3(newest.map50)}", "strong"))
-        optional: list[Piece] = [(f"{gap}50-95 {digits3(newest.map50_95)}", "plain")]
-        if best and best is not newest:
-            optional.append((f"{gap}best {digits3(best.map50)} in epoch {best.epoch}", "good"))
-        elif best:
-            optional.append((f"{gap}best so far", "good"))
-        left += fitting(left, optional, width)
-        return left, []
-
-    def _axis(self, raw: Columns) -> tuple[Axis | None, bool]:
-        if not np.isfinite(raw.high).any():
-            return None, False
-        top = float(np.nanmax(raw.high))
-        return fit_axis(0.0, max(0.1, top)), False
-
-    def _curves(self, raw: Columns, axis: Axis, plot: int, rows: int) -> list[list[Piece]]:
-        first, last = self.x_range()
-        strict = self._points([done.map50_95 for done in self.state.evaluations], first, last, plot * 2)
-        dotted, line = blank(plot, rows), blank(plot, rows)
-        if strict:
-            draw_spans(dotted, axis, strict.low, strict.high, strict.gap)
-            dotted[:, 1::2] = False
-        draw_spans(line, axis, raw.low, raw.high, raw.gap)
-        line_codes, dot_codes = to_text(line), to_text(dotted)
-        codes = np.where(line_codes != ord(" "), line_codes, dot_codes)
-        return [runs(codes[row], line_codes[row] != ord(" "), "line", "band") for row in range(len(codes))]
-
-    def _points(self, values: list[float], first: int, last: int, n: int) -> Columns | None:
-        if not values:
-            return None
-        steps = np.array([done.step for done in self.state.evaluations], dtype=float)
-        where = np.rint((steps - first) / max(1, last - first) * (n - 1)).astype(int).clip(0, n - 1)
-        low = np.full(n, np.nan)
-        numbers = np.array(values, dtype=float)
-        finite = np.isfinite(numbers)
-        low[where[finite]] = numbers[finite]
-        gap = np.zeros(n, dtype=bool)
-        gap[where[~finite]] = True
-        return Columns(low, low, low, gap)
-
-
-def smoothed(values: Floats, span: float) -> Floats:
-    """Mean weighted by e^-(distance / ``span``) to both sides, so that the curve does not lag behind a trend.
-
-    NaN has no weight and stays NaN. The newest columns know no future and lean on the past alone.
-    """
-    known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    total, weight = filled.copy(), known.astype(float)
-    keep = math.exp(-1 / span)
-    for order in (slice(None), slice(None, None, -1)):
-        before = weight_before = 0.0
-        sums, weights = np.empty(len(values)), np.empty(len(values))
-        for k, (value, one) in enumerate(zip(filled[order].tolist(), known[order].tolist(), strict=True)):
-            sums[k], weights[k] = before, weight_before
-            before, weight_before = (before + value) * keep, (weight_before + one) * keep
-        total += sums[order]
-        weight += weights[order]
-    result: Floats = np.divide(total, weight, out=np.full(len(values), np.nan), where=known)
-    return result
-
-
-def runs(codes: np.ndarray, chosen: np.ndarray | None, yes: str, no: str) -> list[Piece]:
-    """A row of code points as pieces of one style each."""
-    text = codes.astype("<u2").tobytes().decode("utf-16-le")
-    if chosen is None:
-        return [(text, yes)]
-    edges = np.flatnonzero(np.diff(chosen)) + 1
-    cuts = [0, *edges.tolist(), len(text)]
-    return [(text[a:b], yes if chosen[a] else no) for a, b in pairwise(cuts) if b > a]
-
-
-def fitting(left: list[Piece], optional: list[Piece], width: int) -> list[Piece]:
-    """Those of ``optional`` that fit beside ``left`` in a title rule."""
-    used = sum(len(text) for text, _ in left) + 2
-    chosen: list[Piece] = []
-    for piece in optional:
-        if used + len(piece[0]) <= width:
-            chosen.append(piece)
-            used += len(piece[0])
-    return chosen
+        return left, self.marks() if width >= 56 else []

@@ -10,6 +10,7 @@ from ..runstate import EpochRow, RunState
 from .panel import Piece, ScrollingPanel
 
 STATISTICS = ("mean", "spread", "trend", "last")
+CHOICES = ("auto", *STATISTICS, "all")
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,12 @@ class EpochTable(ScrollingPanel):
 
     # keys
 
+    def choose(self, statistic: str) -> None:
+        """One of ``CHOICES``; anything else is as at first."""
+        self.statistic = statistic if statistic in CHOICES else "auto"
+
     def action_statistic(self) -> None:
-        order = ("auto", *STATISTICS, "all")
+        order = CHOICES
         self.statistic = order[(order.index(self.statistic) + 1) % len(order)]
         self.column = 0
         self.invalidate(force=True)

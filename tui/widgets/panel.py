@@ -35,6 +35,8 @@ class Panel(Widget, can_focus=True):
         "panel--line",
         "panel--band",
         "panel--axis",
+        "panel--overlay",
+        "panel--mark",
     }
     help_title = ""
     help_text = ""

@@ -1,0 +1,106 @@
+"""What the training costs the machine: cores, memory, graphics cards, waiting for data, this view itself."""
+
+from __future__ import annotations
+
+import math
+
+from engine.machine import Gpu
+
+from ..budget import DrawingBudget
+from ..format import digits3, gigabytes, percent, seconds_text
+from ..runstate import RunState
+from ..sampling import Sampler
+from .panel import Panel, Piece, fit
+
+LABEL = 6
+HIGH = 0.9
+"""From here on a memory is called full."""
+
+
+class MachinePanel(Panel):
+    help_title = "Machine"
+    help_text = (
+        "cpu: cores busy on this machine, and those that this process and its workers keep busy. ram: "
+        "memory in use, and this process's part. gpu: the time in which a kernel ran, and the card's memory. "
+        "step: of the last steps' mean, what was spent waiting for the batch, and what on computing: where "
+        "waiting is more than a few percent, the data loader is too slow. view: what drawing this screen "
+        "costs, in percent of one core, and the share that it may take."
+    )
+
+    def __init__(self, state: RunState, sampler: Sampler, budget: DrawingBudget) -> None:
+        super().__init__("machine", id="machine")
+        self.state, self.sampler, self.budget = state, sampler, budget
+
+    def content_key(self) -> object:
+        self.sampler.start()
+        return (id(self.sampler.newest), self.size)
+
+    def title(self, width: int) -> tuple[list[Piece], list[Piece]]:
+        share = self.state.data_share
+        waits = f"  waits for data {share * 100:.0f}%" if math.isfinite(share) else ""
+        return [self.name_piece("machine"), (waits, "warn" if share > 0.2 else "plain")], []
+
+    def body(self, width: int, height: int) -> list[list[Piece]]:
+        lines = [*self._processor(width), *self._cards(width), self._step(width), self._view(width)]
+        return [fit(line, width) for line in lines[:height]]
+
+    def _processor(self, width: int) -> list[list[Piece]]:
+        sample = self.sampler.newest
+        if sample is None:
+            return [[("  measuring", "dim")]]
+        cores = f"{sample.cores} core{'s' * (sample.cores > 1)}"
+        return [
+            _line(
+                "cpu",
+                sample.cpu / sample.cores,
+                f"{digits3(sample.cpu)} of {cores}",
+                f"here {digits3(sample.own_cpu)}",
+                width,
+            ),
+            _line(
+                "ram",
+                sample.memory_used / sample.memory_total,
+                f"{gigabytes(sample.memory_used)} of {gigabytes(sample.memory_total)}",
+                f"here {gigabytes(sample.own_memory)}",
+                width,
+                full=True,
+            ),
+        ]
+
+    def _cards(self, width: int) -> list[list[Piece]]:
+        sample = self.sampler.newest
+        return [_card(gpu, len(sample.gpus) > 1, width) for gpu in sample.gpus] if sample else []
+
+    def _step(self, width: int) -> list[Piece]:
+        whole, data = self.state.step_seconds, self.state.step_data_seconds
+        if not math.isfinite(whole):
+            return [("  no steps yet", "dim")]
+        text = f"data {seconds_text(data)}  compute {seconds_text(whole - data)}"
+        return _line("step", data / whole if whole else 0.0, text, "", width)
+
+    def _view(self, width: int) -> list[Piece]:
+        share = self.budget.recent_share
+        text = f"{percent(share)} of a core  may take {percent(self.budget.share)}"
+        return _line("view", min(1.0, share), text, "", width)
+
+
+def _card(gpu: Gpu, several: bool, width: int) -> list[Piece]:
+    memory = f"{gigabytes(gpu.memory_used)} of {gigabytes(gpu.memory_total)}"
+    busy = f"{percent(gpu.utilisation)} busy  " if gpu.utilisation is not None else ""
+    share = gpu.utilisation if gpu.utilisation is not None else gpu.memory_used / max(1, gpu.memory_total)
+    full = " full" if gpu.memory_used >= HIGH * gpu.memory_total else ""
+    return _line(f"gpu{gpu.index}" if several else "gpu", share, busy + memory + full, gpu.name, width)
+
+
+def _line(label: str, share: float, text: str, more: str, width: int, full: bool = False) -> list[Piece]:
+    """``label ████░░░░ text  more``: the bar takes what the text leaves, at most 12."""
+    used = LABEL + len(text) + 2
+    if more and used + len(more) + 2 + 8 <= width:
+        text, used = f"{text}  {more}", used + len(more) + 2
+    bar = max(0, min(12, width - used))
+    filled = round(min(1.0, max(0.0, share)) * bar)
+    warn = full and share >= HIGH
+    pieces: list[Piece] = [(f" {label:<{LABEL - 1}}", "axis")]
+    if bar >= 4:
+        pieces += [("█" * filled, "bad" if warn else "line"), ("░" * (bar - filled), "band"), (" ", "plain")]
+    return [*pieces, (text, "warn" if warn else "plain"), (" nearly full" if warn else "", "warn")]
