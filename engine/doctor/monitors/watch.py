@@ -57,6 +57,8 @@ class Look:
                 started = time.perf_counter()
                 names = self._owner.setting.terms
                 self._parts.append(term_gradients(terms, names, self._preds, self._owner.detector))
+                for pred in self._preds:
+                    pred.grad = None  # a retained gradient has gathered those of the terms too
                 self._frozen = frozen_within(self._preds)
                 self.terms_seconds = time.perf_counter() - started
 

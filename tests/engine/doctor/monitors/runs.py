@@ -69,7 +69,9 @@ def trained(
     if fault:
         code = folder / "mine.py"
         code.write_text(MINE + fault)
-    values = load_config(config, [f"train.epochs={-(-steps // 3)}", "train.eval_every=0", 'data.val=""', *overrides])
+    values = load_config(
+        config, [f"train.epochs={-(-steps // 3)}", "train.eval_every=0", 'data.val=""', *overrides]
+    )
     seen: list[ev.Event] = []
     parts = [resume_after, steps] if resume_after else [steps]
     for k, until in enumerate(parts):

@@ -9,6 +9,7 @@ import torch
 
 from engine.doctor.monitors import watch
 from engine.runs import events as ev
+from engine.runs.snapshots import list_snapshots, load
 
 from .runs import DARKNET, of_kind, raised, trained
 
@@ -38,7 +39,11 @@ def test_nothing_is_raised_with_the_network_of_yolov2(tmp_path: Path) -> None:
     "overrides",
     [
         ("model.strides=[8, 16]", "model.anchors=[[[2, 2]], [[2, 1.5]]]"),
-        ('layout.order="b (a c) y x"', 'layout.pred=["x", "y", "w", "h", "conf", "class*"]', 'layout.target_xy="cell"'),
+        (
+            'layout.order="b (a c) y x"',
+            'layout.pred=["x", "y", "w", "h", "conf", "class*"]',
+            'layout.target_xy="cell"',
+        ),
         ('data.classes=["red", "blue"]', "loss.box=iou", 'loss.total=["lcls", "lbox", "lobj", "liou"]'),
     ],
     ids=["two heads", "another layout", "collinear terms"],
@@ -53,7 +58,9 @@ def test_the_weights_are_the_same_to_the_byte(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(watch.Monitors, "look", lambda self, *_: None)
     (tmp_path / "without").mkdir()
     trained(tmp_path / "without", 9)
-    a, b = ((tmp_path / name / "run/checkpoints/last.safetensors").read_bytes() for name in ("with", "without"))
+    a, b = (
+        (tmp_path / name / "run/checkpoints/last.safetensors").read_bytes() for name in ("with", "without")
+    )
     assert a == b
 
 
@@ -68,3 +75,18 @@ def test_a_monitor_that_fails_does_not_stop_the_training(
     assert len(of_kind(events, ev.StepDone)) == 6
     (line,) = [each for each in of_kind(events, ev.LogLine) if "monitors" in each.text]
     assert line.text == "the monitors are off: RuntimeError: no such shape"
+
+
+def test_captured_gradients_are_those_of_the_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = ("capture.snapshot_every=1",)
+    (tmp_path / "with").mkdir()
+    trained(tmp_path / "with", 3, *every)
+    monkeypatch.setattr(watch.Monitors, "look", lambda self, *_: None)
+    (tmp_path / "without").mkdir()
+    trained(tmp_path / "without", 3, *every)
+    paths = [list_snapshots(tmp_path / name / "run/snapshots")[0][1] for name in ("with", "without")]
+    first, second = (load(path) for path in paths)
+    assert first.step == second.step == 1
+    gradient = first.tensor("grad", 0)
+    assert gradient is not None
+    assert torch.equal(gradient, second.tensor("grad", 0))

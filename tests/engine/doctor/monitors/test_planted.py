@@ -65,8 +65,7 @@ def test_a_declared_term_in_no_sum_by_its_value(tmp_path: Path) -> None:
 
 def test_a_declared_term_in_no_sum_by_its_gradient(tmp_path: Path) -> None:
     # free scales hide it from the values
-    change = 'terms["lcls"] = 3 * terms["lcls"]; box = terms["lbox"]; terms["lbox"] = (pred[..., 1] ** 2).mean()'
-    fault = LOSS.format(change=change).replace('terms["lbox"] +', "2 * box +")
+    fault = LOSS.format(change="pass").replace('terms["lcls"] + terms["lbox"] +', '3 * terms["lcls"] +')
     found = raised(trained(tmp_path, 6, fault=fault))
     assert found["monitor.sum.lbox"].step == 5
 
@@ -81,7 +80,9 @@ def test_a_scaled_total_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_a_term_of_the_users_own_that_teaches_nothing(tmp_path: Path) -> None:
-    found = raised(trained(tmp_path, 6, fault=LOSS.format(change='terms["mine"] = (pred[..., 2] ** 2).mean()')))
+    found = raised(
+        trained(tmp_path, 6, fault=LOSS.format(change='terms["mine"] = (pred[..., 2] ** 2).mean()'))
+    )
     assert set(found) == {"monitor.sum.mine"}
 
 
@@ -177,7 +178,9 @@ def test_an_optimizer_without_the_head(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_value_that_is_not_finite(tmp_path: Path) -> None:
-    found = raised(trained(tmp_path, 6, fault=LOSS.format(change='terms["lobj"] = terms["lobj"] * float("nan")')))
+    found = raised(
+        trained(tmp_path, 6, fault=LOSS.format(change='terms["lobj"] = terms["lobj"] * float("nan")'))
+    )
     finding = found["monitor.finite"]
     assert (finding.function, finding.step) == ("loss", 1)
     assert "lobj is nan" in finding.message
