@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -37,7 +39,7 @@ def steps_for_minutes(
     started = time.monotonic()
     limit = min(MEASURE_MOST, MEASURE_SHARE * config.minutes * 60)
     stepper = Stepper(copy.deepcopy(model), detector, config, compute)
-    marks: list[float] = []
+    marks = [time.monotonic()]
     for batch in loader.train_batches(0, 1_000_000, mosaic_off):
         stepper.step(batch, config.lr / 100, 0)
         if compute.device.type == "cuda":
@@ -46,7 +48,7 @@ def steps_for_minutes(
         if len(marks) > WARM_STEPS + 1 and marks[-1] - started >= limit:
             break
     loader.close()
-    counted = marks[WARM_STEPS:] if len(marks) > WARM_STEPS + 1 else marks
-    seconds = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
+    # the median: a machine busy for a moment must not decide over the whole run
+    seconds = statistics.median(b - a for a, b in pairwise(marks[min(WARM_STEPS, len(marks) - 2) :]))
     left = config.minutes * 60 * (1 - RESERVE) - (time.monotonic() - started)
     return max(1, int(left / seconds)), seconds
