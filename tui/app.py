@@ -69,7 +69,6 @@ class LiveApp(App[int], inherit_bindings=False):
         self,
         session: Session,
         folder: Path,
-        source: str = "CONFIG",
         *,
         log_path: Path | None = None,
         theme: str = "",
@@ -87,7 +86,7 @@ class LiveApp(App[int], inherit_bindings=False):
         self.log_path = log_path or folder / "log.txt"
         self.session = session
         self.thread = TrainingThread(session, self.log_path)
-        self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder, source)
+        self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder)
         self.live.restore_view(view)
         self._kept = view
         self.leaving: int | None = None

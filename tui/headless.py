@@ -20,12 +20,15 @@ from engine.runs.events import (
     RunEnded,
     RunStarted,
     SnapshotTaken,
+    StateChanged,
     StepDone,
 )
 
+from .claims import Claims
 from .console import INTERRUPTED, PIPE_CLOSED, TERMINATED, complain
+from .notable import NotableCheckpoints
 from .outcome import outcome
-from .runstate import RunState, checkpoint_line, evaluation_line, finding_line
+from .runstate import RunState, checkpoint_line, cleared_line, evaluation_line, finding_line
 from .seedline import seed_line
 from .session import Session, TrainingThread
 
@@ -35,12 +38,14 @@ LATENCY = 0.2
 
 
 class HeadlessLog:
-    """Events as lines: the seed's line every ``interval`` seconds of steps and at each epoch's end."""
+    """Events as lines: the seed's line every ``interval`` seconds of steps, and at the end of an epoch that
+    took as long as that; what happens beside them, a line each. Short epochs do not flood the log."""
 
     def __init__(self, interval: float, write: Callable[[str], None]) -> None:
         self.interval = interval
         self.write = write
         self.state = RunState()
+        self._claims, self._notable = Claims(), NotableCheckpoints()
         self._since: list[StepDone] = []
         self._seconds = 0.0
         self._epoch = 0
@@ -65,7 +70,10 @@ class HeadlessLog:
         self._seconds += step.seconds
         self._epoch_seconds += step.seconds
         self._epoch_steps += 1
-        if self._seconds >= self.interval or step.iteration == started.steps_per_epoch:
+        epoch_done = step.iteration == started.steps_per_epoch
+        if self._seconds >= self.interval or (
+            epoch_done and (self._epoch_seconds >= self.interval or step.step == started.total_steps)
+        ):
             self._flush()
 
     def _flush(self) -> None:
@@ -75,6 +83,7 @@ class HeadlessLog:
         self._since, self._seconds = [], 0.0
 
     def _take_other(self, event: Event) -> None:
+        notable = self._notable.take(event)
         match event:
             case RunStarted():
                 resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
@@ -84,25 +93,25 @@ class HeadlessLog:
                 )
             case EvaluationDone():
                 self.write(evaluation_line(event))
-            case CheckpointSaved():
+            case CheckpointSaved() if notable:
                 self.write(checkpoint_line(event))
             case SnapshotTaken():
                 self.write(f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
-            case FindingRaised():
+            case FindingRaised() if self._claims.raise_(event):
                 self.write(f"{event.severity}: {finding_line(event)}")
-            case FindingCleared():
-                self.write(f"cleared at step {event.step:,}: {event.probe}")
+            case FindingCleared() if self._claims.clear(event):
+                self.write(cleared_line(event))
             case LogLine():
                 mark = f"{event.level}: " if event.level in ("warning", "error") else ""
                 if event.level != "debug":
                     self.write(f"{mark}{event.text}")
-            case RunEnded():
+            case RunEnded() | StateChanged(state="stopping"):
                 self._flush()
             case _:
                 pass
 
 
-def train_headless(session: Session, folder: Path, log_path: Path, source: str, interval: float) -> int:
+def train_headless(session: Session, folder: Path, log_path: Path, interval: float) -> int:
     """Run to the end and return the exit code. The first signal stops gracefully, the second at once."""
     subscription = session.feed.subscribe()
     thread = TrainingThread(session, log_path)
@@ -118,12 +127,12 @@ def train_headless(session: Session, folder: Path, log_path: Path, source: str, 
         log.take(subscription.drain())
     if log.state.ended is None and thread.ended is not None:
         log.take([thread.ended])
-    return _finish(log, folder, source, caught)
+    return _finish(log, folder, caught)
 
 
-def _finish(log: HeadlessLog, folder: Path, source: str, caught: list[int]) -> int:
+def _finish(log: HeadlessLog, folder: Path, caught: list[int]) -> int:
     ended = log.state.ended
-    lines = outcome(log.state, folder, source)
+    lines = outcome(log.state, folder)
     output = log.write
     if ended is not None and ended.status == "failed":
         complain("; ".join(lines) if ended.exit_code == 1 else ended.message)

@@ -9,8 +9,8 @@ from .format import digits3
 from .runstate import RunState
 
 
-def outcome(state: RunState, folder: Path, source: str) -> list[str]:
-    """Two lines: the end, and the next command. ``source`` is the config as the user named it."""
+def outcome(state: RunState, folder: Path) -> list[str]:
+    """The end, and where there is something to go on from, the next command, to be pasted."""
     ended = state.ended
     if ended is None:
         return []
@@ -25,10 +25,14 @@ def outcome(state: RunState, folder: Path, source: str) -> list[str]:
         parts.insert(0, f"failed: {ended.message}")
         parts[1] = f"step {ended.step:,}{total}" if ended.step else ""
     first = " · ".join(part for part in parts if part)
-    run = shlex.quote(place)
+    run, config = shlex.quote(place), shlex.quote(f"{place}/config.toml")
     if ended.status == "finished":
-        return [first, f"next: yolotui detect IMAGE --weights {run}"]
-    return [first, f"next: yolotui train {shlex.quote(source)} --run {run} --resume"]
+        again = f"yolotui eval {config} --weights {run}   or: " if best else ""
+        return [first, f"next: {again}yolotui detect IMAGE --weights {run}"]
+    if not state.resumable:
+        return [first]
+    # The run's own config, not the one it was started with: --set would be lost otherwise.
+    return [first, f"next: yolotui train {config} --run {run} --resume"]
 
 
 def shorten_path(path: Path) -> str:

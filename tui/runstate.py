@@ -31,6 +31,7 @@ from engine.runs.events import (
 from .claims import Claims
 from .format import digits3, duration
 from .history import History
+from .notable import NotableCheckpoints
 
 GRAD_NORM, LR, IMAGES_PER_SECOND = "grad norm", "lr", "img/s"
 EXTRA_SERIES = (GRAD_NORM, LR, IMAGES_PER_SECOND)
@@ -110,18 +111,22 @@ class RunState:
     """As ``version``, of the epoch table alone."""
     clock: Callable[[], float] = time.time
     _epoch_start: tuple[int, int] = (0, 0)
+    _notable: NotableCheckpoints = field(default_factory=NotableCheckpoints)
     _recent: deque[StepDone] = field(default_factory=lambda: deque(maxlen=64))
 
     def apply(self, events: Iterable[Event]) -> None:
         steps: list[StepDone] = []
         for event in events:
             self.version += 1
+            notable = self._notable.take(event)
             if isinstance(event, StepDone):
                 steps.append(event)
                 continue
             self._take_steps(steps)
             steps = []
             self._take(event)
+            if notable and isinstance(event, CheckpointSaved):
+                self.log("info", checkpoint_line(event))
         self._take_steps(steps)
 
     # what the screen asks
@@ -205,6 +210,11 @@ class RunState:
         saved = self.checkpoint.step if self.checkpoint else (self.started.first_step if self.started else 0)
         return max(0, self.last.step - saved)
 
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoint is not None or (self.started is not None and self.started.first_step > 0)
+
     def log(self, level: str, text: str) -> None:
         """A line of the screen's own."""
         self.version += 1
@@ -246,7 +256,6 @@ class RunState:
                 self.log("info", evaluation_line(event))
             case CheckpointSaved():
                 self.checkpoint = event
-                self.log("info", checkpoint_line(event))
             case SnapshotTaken():
                 self.log("info", f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
             case FindingRaised():

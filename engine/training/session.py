@@ -99,8 +99,11 @@ class Training:
 
     def _open_store(self) -> StoreSubscriber:
         writer = RunWriter(self.folder)
+        if (
+            self._state is None
+        ):  # gone on with by its own config.toml, it stays a run of the config it began with
+            writer.set_meta(config=str(self.source.resolve()))
         writer.set_meta(
-            config=str(self.source.resolve()),
             environment=environment(self.parts.compute.name),
             blueprint=self.parts.blueprint.to_json(),
             code=self.parts.user.path,

@@ -74,6 +74,7 @@ class FakeTraining:
             if step == self.crash_at:
                 raise ZeroDivisionError("the fake training was told to crash")
             if step == self.fail_at:
+                self._serve("checkpoint", step - 1, epoch)
                 return self._end(
                     "failed", f"lobj is not finite at step {step}: images a.jpg, b.jpg", step, epoch, 1
                 )

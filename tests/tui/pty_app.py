@@ -27,11 +27,11 @@ def main() -> None:
     if mode == "headless":
         from tui.headless import train_headless
 
-        raise SystemExit(train_headless(fake, folder, folder / "log.txt", "configs/demo.toml", 10.0))
+        raise SystemExit(train_headless(fake, folder, folder / "log.txt", 10.0))
     from tui.app import LiveApp
     from tui.terminal import leave, run_live
 
-    app = LiveApp(fake, folder, "configs/demo.toml")
+    app = LiveApp(fake, folder)
     if mode == "native-noise":
         threading.Timer(1.0, make_noise).start()
     if mode == "view-crash":

@@ -37,7 +37,7 @@ async def running(
 ) -> AsyncIterator[tuple[LiveApp, Pilot[int]]]:
     (folder / "demo-3").mkdir()
     fake = FakeTraining(folder / "demo-3", **script)
-    app = LiveApp(fake, folder / "demo-3", "configs/demo.toml")
+    app = LiveApp(fake, folder / "demo-3")
     async with app.run_test(size=size) as pilot:
         yield app, pilot
         fake.control.stop()
@@ -248,7 +248,8 @@ async def test_the_end_is_a_sentence_and_the_view_stays(tmp_path: Path) -> None:
         text = await settled(app, pilot)
         assert "✔ finished" in text
         assert "finished at step 10 of 10, epoch 2 · best mAP50" in text
-        assert "next: yolotui detect IMAGE --weights" in text
+        assert "next: yolotui eval" in text
+        assert "yolotui detect IMAGE --weights" in text
         assert "pause" not in text.split("\n")[-1]
         await pilot.press("q")
         await pilot.pause()

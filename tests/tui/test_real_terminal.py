@@ -138,7 +138,8 @@ def test_pause_step_quit(start: Callable[..., Terminal]) -> None:
     terminal.assert_restored()
     tail = terminal.raw[terminal.raw.rfind(b"\x1b[?1049l") :].decode()
     assert "stopped at step " in tail
-    assert "next: yolotui train configs/demo.toml --run" in tail
+    assert "/config.toml --run" in tail
+    assert " --resume" in tail
 
 
 def test_the_whole_terminal_is_used_and_a_resize_followed(start: Callable[..., Terminal]) -> None:
@@ -157,7 +158,7 @@ def test_the_whole_terminal_is_used_and_a_resize_followed(start: Callable[..., T
 
 def test_a_finished_run_stays_until_q(start: Callable[..., Terminal]) -> None:
     terminal = start(epochs=2, steps_per_epoch=5)
-    terminal.until(lambda text: "✔ finished" in text and "next: yolotui detect" in text, "the end")
+    terminal.until(lambda text: "✔ finished" in text and "next: yolotui eval" in text, "the end")
     assert "q leaves" in terminal.text
     terminal.press("q")
     assert terminal.wait() == 0

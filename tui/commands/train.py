@@ -30,12 +30,12 @@ def train(
     if not interactive:
         from ..headless import train_headless
 
-        return train_headless(training, folder.path, folder.log, str(source), config.train.log_seconds)
+        return train_headless(training, folder.path, folder.log, config.train.log_seconds)
     from ..app import LiveApp
     from ..remembered import default_path
     from ..terminal import leave, run_live
 
-    app = LiveApp(training, folder.path, str(source), log_path=folder.log, layout_path=default_path())
+    app = LiveApp(training, folder.path, log_path=folder.log, layout_path=default_path())
     status = run_live(app)
     leave(status, app.thread.is_alive())
     return status

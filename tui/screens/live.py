@@ -49,11 +49,10 @@ class LiveScreen(Screen[None]):
         control: Control,
         thread: threading.Thread,
         folder: Path,
-        source: str,
     ) -> None:
         super().__init__()
         self.subscription, self.control, self.thread = subscription, control, thread
-        self.folder, self.source = folder, source
+        self.folder = folder
         self.state = RunState()
         self.own_store = OwnStore(folder)
         self.options = ChartOptions(stored=self.own_store.get, changed=self.draw)
@@ -199,7 +198,7 @@ class LiveScreen(Screen[None]):
         self.query_one(Footer).invalidate()
 
     def outcome_lines(self) -> list[str]:
-        return outcome(self.state, self.folder, self.source)
+        return outcome(self.state, self.folder)
 
     def take_last_events(self) -> None:
         """Fold in what came after the last frame, when there is no screen any more."""

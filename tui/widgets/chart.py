@@ -141,7 +141,7 @@ class Chart(Panel):
             curve = marked(cells, cursor, "mark", "┊") if cursor is not None else cells
             painted.append([((label or "").rjust(margin), "axis"), (tick, "axis"), *curve])
         foot = self._x_axis(first, last, margin + 1, plot, "log: not above 0" if log_refused else "")
-        painted.append(marked(foot, margin + 1 + cursor, "mark", "▲") if cursor is not None else foot)
+        painted.append(marked(foot, margin + 1 + cursor, "mark", "▲", "▲") if cursor is not None else foot)
         return painted
 
     def _cursor_column(self, first: int, last: int) -> int | None:
@@ -232,7 +232,7 @@ class Chart(Panel):
         several = read is not None and read.last > read.first
         value = digits3(read.mean) if read and read.finite else "nan" if read and read.bad else "no value"
         pieces: list[Piece] = [(f"{gap}{value}", "mark")]
-        at = f"{read.first:,}-{read.last:,}" if read and several else f"{view.cursor:,}"
+        at = f"{read.first if read else view.cursor:,}" + (f"-{read.last:,}" if read and several else "")
         pieces.append(
             (f"{gap}{'mean of steps ' if several else 'step '}{at}" if width >= 40 else f" @{at}", "plain")
         )

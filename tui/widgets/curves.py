@@ -68,15 +68,15 @@ def dashed(codes: np.ndarray) -> np.ndarray:
     return np.where(columns, codes, ord(" "))
 
 
-def marked(pieces: list[Piece], column: int, style: str, blank: str) -> list[Piece]:
-    """The character at ``column`` in another style; ``blank`` where there is none."""
+def marked(pieces: list[Piece], column: int, style: str, blank: str, sign: str = "") -> list[Piece]:
+    """The character at ``column`` in another style: ``sign``, or itself, or ``blank`` where there is none."""
     found: list[Piece] = []
     at = 0
     for text, name in pieces:
         k = column - at
         if 0 <= k < len(text):
-            sign = text[k] if text[k] != " " else blank
-            found += [(text[:k], name), (sign, style), (text[k + 1 :], name)]
+            shown = sign or (text[k] if text[k] != " " else blank)
+            found += [(text[:k], name), (shown, style), (text[k + 1 :], name)]
         else:
             found.append((text, name))
         at += len(text)

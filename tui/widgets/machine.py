@@ -7,7 +7,7 @@ import math
 from engine.machine import Gpu
 
 from ..budget import DrawingBudget
-from ..format import digits3, gigabytes, percent, seconds_text
+from ..format import gigabytes, percent, seconds_text
 from ..runstate import RunState
 from ..sampling import Sampler
 from .panel import Panel, Piece, fit
@@ -53,8 +53,8 @@ class MachinePanel(Panel):
             _line(
                 "cpu",
                 sample.cpu / sample.cores,
-                f"{digits3(sample.cpu)} of {cores}",
-                f"here {digits3(sample.own_cpu)}",
+                f"{sample.cpu:.2f} of {cores}",
+                f"here {sample.own_cpu:.2f}",
                 width,
             ),
             _line(
