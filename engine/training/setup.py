@@ -82,9 +82,9 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
     )
     if loader.note:
         notes.append(loader.note)
-    val_loader = val and evaluation_loader(
-        val, blueprint, config.train.batch_size, workers, config.data.cache
-    )
+    val_loader = None
+    if val is not None:
+        val_loader = evaluation_loader(val, blueprint, config.train.batch_size, workers, config.data.cache)
     return Parts(train, val, blueprint, user, compute, model, loader, val_loader, notes)
 
 
