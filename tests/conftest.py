@@ -11,7 +11,8 @@ import pytest
 def find_shared_data() -> Path | None:
     """Real data kept beside the repository, or where YOLOTUI_SHARED_DATA says."""
     named = os.environ.get("YOLOTUI_SHARED_DATA")
-    folders = [Path(named)] if named else [p / "shared" / "data" for p in Path(__file__).resolve().parents[2:5]]
+    beside = [folder / "shared" / "data" for folder in Path(__file__).resolve().parents[2:5]]
+    folders = [Path(named)] if named else beside
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
