@@ -46,9 +46,8 @@ class FiniteFlag:
     def __init__(self, device: torch.device) -> None:
         self.value = torch.ones((), dtype=torch.bool, device=device)
 
-    def observe(self, *scalars: Tensor) -> None:
-        for scalar in scalars:
-            self.value = self.value & scalar.isfinite()
+    def observe(self, values: Tensor) -> None:
+        self.value = self.value & values.isfinite().all()
 
     def reset(self) -> None:
         self.value = torch.ones_like(self.value)

@@ -78,7 +78,7 @@ class Stepper:
         norm = self._clip()
         record = self.record(terms, norm)
         # the scaler meets fp16's overflows of gradients by itself: there only the terms count
-        self.finite.observe(*(record[:-1] if self.compute.scaled else record))
+        self.finite.observe(record[:-1] if self.compute.scaled else record)
         set_rate(self.optimizer, rate)
         if look is not None:
             look.before_update(moved.targets)

@@ -47,7 +47,7 @@ def test_the_flag_sticks() -> None:
     flag = FiniteFlag(torch.device("cpu"))
     flag.observe(torch.tensor(1.0))
     assert bool(flag.value)
-    flag.observe(torch.tensor(1.0), torch.tensor(float("inf")))
+    flag.observe(torch.tensor([1.0, float("inf")]))
     flag.observe(torch.tensor(1.0))
     assert not bool(flag.value)
     flag.reset()
