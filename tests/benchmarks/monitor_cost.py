@@ -21,7 +21,7 @@ import typer
 from engine.config import load_config
 from engine.data.batches import Batch
 from engine.doctor.monitors import Monitors, Setting
-from engine.doctor.monitors.watch import EVERY, TERMS_EVERY, Look
+from engine.doctor.monitors.watch import EVERY, SHARE, TERMS_EVERY, Look
 from engine.runs import events as ev
 from engine.training.setup import put_together
 from engine.training.step import Stepper
@@ -89,9 +89,10 @@ def main(
     usual = statistics.median(plain)
     sample, with_terms = (statistics.median(extra[terms]) for terms in (False, True))
     host = _host(monitors, batches, done, stepper)
-    every = max(EVERY, int(sample / (0.005 * usual)))
-    terms_every = max(TERMS_EVERY, setting.steps_per_epoch)
-    share = host + sample / every + max(0.0, with_terms - sample) / terms_every
+    every = max(EVERY, int(sample / (SHARE * usual)))
+    terms = max(0.0, with_terms - sample)
+    terms_every = max(TERMS_EVERY, setting.steps_per_epoch, int(terms / (SHARE * usual)))
+    share = host + sample / every + terms / terms_every
     print(f"{parts.compute.name}; {values.model.name}, batch {values.train.batch_size}, {len(plain)} pairs")
     print(
         f"step {usual * 1e3:.2f} ms; a look {sample * 1e3:+.2f} ms, with the terms {with_terms * 1e3:+.2f} ms"

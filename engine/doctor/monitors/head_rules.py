@@ -231,12 +231,11 @@ class Classes:
             self.without_choice[k] = 0 if head.chosen[k] else self.without_choice[k] + head.slots[k]
         return self._no_slot(sample) | self._not_chosen(sample.step, seen)
 
-    def epoch(self, step: int, whole: bool) -> Verdicts:
-        """``whole``: whether all of the epoch was counted."""
+    def epoch(self, step: int) -> Verdicts:
         absent = self._names([k for k, count in enumerate(self.labels) if not count])
         any_label = any(self.labels)
         self.labels = [0] * len(self.labels)
-        if not whole or not any_label:
+        if not any_label:
             return {}
         if not absent:
             return fine("class.data")

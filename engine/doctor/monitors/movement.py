@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 VALUES = 256
 """Looked at in a parameter, evenly spaced."""
@@ -28,6 +29,22 @@ class Movement:
         device = self._parameters[0].device
         self._owner = torch.repeat_interleave(torch.arange(len(named)), counts).to(device)
         self._before: Tensor | None = None
+        self._modules = dict(model.named_modules())
+        self._hooks: list[RemovableHandle] = []
+        self._ran: set[str] = set()
+
+    def follow(self, names: Sequence[str]) -> None:
+        """Before a forward pass: see which of these parameters' modules take part in it."""
+        for name in names:
+            owner = self._modules[name.rpartition(".")[0]]
+            self._hooks.append(owner.register_forward_hook(lambda *_, name=name: self._ran.add(name)))
+
+    def followed(self) -> set[str]:
+        """Those that did."""
+        for hook in self._hooks:
+            hook.remove()
+        ran, self._hooks, self._ran = self._ran, [], set()
+        return ran
 
     def unreached(self) -> tuple[str, ...]:
         """After the backward pass: parameters that no gradient came to."""

@@ -17,7 +17,8 @@ COMPARED = 5
 NO_TREND = 0.1
 """The p above which the first and the last epochs are not told apart."""
 SMALL, TINY = 0.03, 0.005
-"""And the change that counts as none, as a share of the level: without a trend, and whatever the trend."""
+"""And the change that counts as none, as a share of the level: without a trend (there the scatter of the
+epochs counts as none too), and whatever the trend."""
 SWING, SWING_EPOCHS, SWING_ERRORS = 0.1, 6, 3.0
 GOOD_IOU, GOOD_ACCURACY, GOOD_SEPARATION = 0.6, 0.8, 1.0
 """What has got here may be flat: it has been learnt."""
@@ -58,7 +59,8 @@ class EpochTrend:
         level = abs(float(np.mean(first)))
         change = float(np.mean(last)) - float(np.mean(first))
         p = mann_whitney(first, last)
-        moves = abs(change) > (TINY if p <= NO_TREND else SMALL) * level
+        scatter = float(np.hypot(np.std(first), np.std(last)))
+        moves = abs(change) > (TINY * level if p <= NO_TREND else max(SMALL * level, scatter))
         if level < 1e-9 or moves or self._learnt(name, seen):
             return fine(f"flat.{name}")
         return warning(

@@ -62,6 +62,8 @@ class Unmoved:
         self._names = names
         self._weights = [k for k, weight in enumerate(is_weight) if weight]
         self.still = [0] * len(names)
+        self.without_gradient: list[str] = []
+        """Not expected to move: ``structure`` judges them."""
 
     def structure(
         self, step: int, missing: Sequence[str], unreached: Sequence[str], frozen: Sequence[tuple[int, ...]]
@@ -95,6 +97,7 @@ class Unmoved:
         for k, ratio in enumerate(sample.moved):
             self.still[k] = 0 if ratio else self.still[k] + 1
         stuck = [self._names[k] for k, count in enumerate(self.still) if count >= SAMPLES]
+        stuck = [name for name in stuck if name not in self.without_gradient]
         if not stuck:
             return fine("still")
         return warning(

@@ -107,7 +107,6 @@ class Monitors:
         self._next, self._next_terms = 0, 0
         self._sample_seconds: list[float] = []
         self._step_seconds = 0.0
-        self._epoch_whole = True
         self._window = Window()
         self._positives = Positives(setting)
         self._objectness = Objectness(setting)
@@ -138,6 +137,8 @@ class Monitors:
                 look.truths = truths
                 self._plan(look)
                 self._looks[step] = look
+                if terms:
+                    self.movement.follow(self._unmoved.without_gradient)
         return look
 
     def _count(self, labels: Sequence[Tensor]) -> tuple[int, ...]:
@@ -154,7 +155,11 @@ class Monitors:
             self._next_terms = look.step + max(TERMS_EVERY, self.setting.steps_per_epoch)
 
     def structure(self, step: int, unreached: Sequence[str], frozen: Sequence[tuple[int, ...]]) -> None:
-        self._judge(self._unmoved.structure(step, self.movement.missing, unreached, frozen), step)
+        # what takes no part in the forward pass is a spare (the classifier of somebody's backbone): harmless
+        ran = self.movement.followed()
+        self._unmoved.without_gradient = list(unreached)
+        cut = [name for name in unreached if name in ran]
+        self._judge(self._unmoved.structure(step, self.movement.missing, cut, frozen), step)
 
     # when its losses are read
 
@@ -214,8 +219,7 @@ class Monitors:
         if self.off:
             return
         with self.guarded():
-            self._judge(self._classes.epoch(done.step, self._epoch_whole), done.step)
-            self._epoch_whole = True
+            self._judge(self._classes.epoch(done.step), done.step)
             self._judge(self._trend.epoch(done, self._window), done.step)
 
     def _judge(self, verdicts: Verdicts, step: int) -> None:

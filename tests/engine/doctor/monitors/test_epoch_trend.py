@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +97,26 @@ def test_what_has_been_learnt_may_be_flat() -> None:
 
 def test_few_steps_say_nothing_yet() -> None:
     assert not raised(noisy(np.full(30, 4.2), 3), steps=3)
+
+
+def test_the_log_whose_author_saw_no_change_for_nine_hours(shared_data: Path) -> None:
+    """First five epochs and last five: lcls and lobj moved (p = .008), lbox (.42) and liou (.22) did not."""
+    lines = re.findall(r"iter \d+/722.*", (shared_data / "logs/seed-log.txt").read_text())
+    values = {
+        name: [float(re.search(rf"{name}=([\d.e+-]+)", line)[1]) for line in lines]  # type: ignore[index]
+        for name in ("lcls", "lbox", "lobj", "liou")
+    }
+    p = {name: mann_whitney(each[:5], each[-5:]) for name, each in values.items()}
+    assert p["lcls"] < 0.01
+    assert p["lobj"] < 0.1
+    assert min(p["lbox"], p["liou"]) > 0.1
+    rule, standing = EpochTrend(setting()), set()
+    for k in range(len(lines)):
+        epoch = k + 2  # the first epoch is left to the warm-up
+        summaries = {name: Summary(each[k], 100.0, 0.0, each[k]) for name, each in values.items()}
+        verdicts = rule.epoch(EpochDone(epoch, epoch * STEPS, summaries, 1, 1, 1.0, 1e-3), window(0.4))
+        standing |= {probe for probe, finding in verdicts.items() if finding is not None}
+    assert standing == {"monitor.flat.lbox"}
 
 
 def test_a_term_that_swings() -> None:

@@ -147,10 +147,20 @@ def test_a_frozen_backbone_is_no_fault(tmp_path: Path) -> None:
     assert not raised(trained(tmp_path, 30, fault=NETWORK.format(change=change)))
 
 
-def test_parameters_that_nothing_reaches(tmp_path: Path) -> None:
+def test_parameters_cut_off_from_the_gradient(tmp_path: Path) -> None:
+    change = (
+        "net.spare = torch.nn.Conv2d(3, 4, 1); net.stem = torch.nn.Conv2d(3, 3, 1)\n"
+        "    net.register_forward_pre_hook(lambda m, x: (m.stem(x[0]).detach(),))"
+    )
+    found = raised(trained(tmp_path, 6, fault=NETWORK.format(change=change)))
+    assert found["monitor.frozen"].step == 5
+    assert "stem.weight" in found["monitor.frozen"].message
+    assert "spare" not in found["monitor.frozen"].message
+
+
+def test_a_layer_that_is_never_used_is_no_fault(tmp_path: Path) -> None:
     change = "net.spare = torch.nn.Conv2d(3, 4, 1)"
-    found = raised(trained(tmp_path, 3, fault=NETWORK.format(change=change)))
-    assert "spare.weight" in found["monitor.frozen"].message
+    assert not raised(trained(tmp_path, 30, fault=NETWORK.format(change=change)))
 
 
 def test_parameters_that_stay(tmp_path: Path) -> None:
