@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
 import torch
 from torch import nn
 
+from engine.config import TrainConfig
 from engine.training.nonfinite import FiniteFlag, RunningStatistics
+from engine.training.optimizer import build_optimizer
 
 
 def network() -> nn.Module:
@@ -52,3 +57,24 @@ def test_the_flag_sticks() -> None:
     assert not bool(flag.value)
     flag.reset()
     assert bool(flag.value)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_optimizer_withholds_the_step_on_the_devices_own_word(name: Literal["sgd", "adamw"]) -> None:
+    """What a GPU is given instead of a question to the host."""
+    model = nn.Linear(2, 2)
+    optimizer = build_optimizer(model, TrainConfig(optimizer=name, lr=0.1), torch.device("cpu"))
+    before = [p.detach().clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]
+    optimizer.step()
+    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.found_inf = torch.zeros(())  # type: ignore[attr-defined]
+    optimizer.step()
+    assert all(
+        (p != b).all() and torch.isfinite(p).all() for p, b in zip(model.parameters(), before, strict=True)
+    )
