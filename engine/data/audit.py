@@ -147,8 +147,9 @@ def _look(sample: Sample) -> _Look:
     return _Look(hashlib.sha256(data).hexdigest(), rotated, tuple(found))
 
 
-def _doubles(sample: Sample, classes: Sequence[str]) -> list[Problem]:
-    """Pairs of one class that overlap more than two objects do: one object, marked twice."""
+def double_pairs(sample: Sample) -> list[tuple[int, int, float]]:
+    """Rows of two boxes of one class that overlap more than two objects do, and their IoU: one object,
+    marked twice."""
     low = np.maximum(sample.boxes[:, None, :2], sample.boxes[None, :, :2])
     high = np.minimum(sample.boxes[:, None, 2:], sample.boxes[None, :, 2:])
     common = (high - low).clip(0).prod(axis=2)
@@ -156,11 +157,14 @@ def _doubles(sample: Sample, classes: Sequence[str]) -> list[Problem]:
     overlap = common / np.maximum(areas[:, None] + areas[None] - common, 1e-9)
     same = (sample.labels[:, None] == sample.labels[None]) & ~(sample.crowd[:, None] | sample.crowd[None])
     pairs = np.argwhere(np.triu((overlap >= DOUBLE_IOU) & same, 1)).tolist()
-    found: list[Problem] = []
-    for first, second in pairs:
-        detail = _pair(sample, classes, first, second, float(overlap[first, second]))
-        found.append(Problem("double annotation", str(sample.path), detail))
-    return found
+    return [(first, second, float(overlap[first, second])) for first, second in pairs]
+
+
+def _doubles(sample: Sample, classes: Sequence[str]) -> list[Problem]:
+    return [
+        Problem("double annotation", str(sample.path), _pair(sample, classes, first, second, overlap))
+        for first, second, overlap in double_pairs(sample)
+    ]
 
 
 def _pair(sample: Sample, classes: Sequence[str], first: int, second: int, overlap: float) -> str:

@@ -12,6 +12,7 @@ from ..layout import TARGET
 from ..yolo.assign import Assigned, assign
 from .assign_explained import explain_place, explain_values
 from .calling import Called, Refusal
+from .data_boxes import Contest
 from .findings import Finding
 from .inputs import Scene, anchor_margin, generator, given, scene, uniform
 from .stage import Stage
@@ -20,8 +21,11 @@ Results = Iterator[tuple[str, list[Finding]]]
 TOLERANCE = 1e-4
 
 
-def probe_assign(called: Called, stage: Stage) -> Results:
-    """One truth an image first, where nothing can collide; then many, borders, and contested slots."""
+def probe_assign(called: Called, stage: Stage, contested: Contest | None = None) -> Results:
+    """One truth an image first, where nothing can collide; then many, borders, and contested slots.
+
+    ``contested``: how many truths of the user's own data want one slot.
+    """
     single = _singles(stage)
     targets = run_assign(called, stage, single)
     yield "assign.call", []
@@ -47,7 +51,7 @@ def probe_assign(called: Called, stage: Stage) -> Results:
         yield "assign.one_cell", [_erased(f) for f in wrong]
         if wrong:
             return
-    yield "assign.collisions", _collisions(called, stage)
+    yield "assign.collisions", _collisions(called, stage, contested or Contest())
     yield "assign.inputs", _inputs(called, stage, single)
     yield "assign.empty", _empty(called, stage)
 
@@ -336,8 +340,11 @@ class _Maker:
         return "(" + ", ".join(f"{v:.3f}" for v in box) + ")"
 
 
-def _collisions(called: Called, stage: Stage) -> list[Finding]:
-    """Two truths of one size in one cell: any of the legitimate ways, as long as a slot holds one truth."""
+def _collisions(called: Called, stage: Stage, contested: Contest) -> list[Finding]:
+    """Two truths of one size in one cell: any of the legitimate ways, as long as a slot holds one truth.
+
+    What losing one of them costs is said of the user's data: a warning where such cells occur in it.
+    """
     base = scene(stage, [1, 1], seed=31)
     boxes, labels = [], []
     for k, box in enumerate(base.boxes):
@@ -362,19 +369,18 @@ def _collisions(called: Called, stage: Stage) -> list[Finding]:
         lost += held.count(False)
     if not lost:
         return []
+    text = "where two truths want one slot, assign keeps one of them"
+    count = f"{contested.contested} of {contested.truths} objects of the training data want such a slot"
     finding = Finding(
-        "warning",
+        "warning" if contested.contested else "info",
         "assign.collisions",
         "assign",
-        f"where two truths want one slot, assign keeps one of them: {lost} of 4 were lost in such cells",
+        f"{text}: {count} ({contested.share:.1%})" if contested.contested else text,
         tensor="targets",
         channels=("mask",),
         expected="legitimate: overwriting, first come or the next best anchor",
-        got=f"{lost} truths without a slot",
-        fix=(
-            "give the second truth its next best anchor if your "
-            "data is crowded (`data check` counts such cells)"
-        ),
+        got=f"{lost} of 4 truths lost in such cells of the probe",
+        fix="give the second truth its next best anchor if that is too many",
     )
     return [called.placed(finding)]
 

@@ -13,13 +13,15 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
 
     A finding is a consequence where a probe showed it (``follows``: it vanished when that function was
     replaced by the reference), or where it concerns the same loss term or channels of the same function.
+    What the data show of the config (anchors that do not meet them) comes after what is wrong in the data.
     """
     rank = {name: place for place, name in enumerate(PIPELINE)}
 
     def key(item: tuple[int, Finding]) -> tuple[int, int, int, int]:
         place, finding = item
         severity = SEVERITIES.index(finding.severity)
-        return severity, int(bool(finding.follows)), rank.get(finding.function, len(rank)), place
+        source = "data" if finding.probe.startswith("data.") else finding.function
+        return severity, int(bool(finding.follows)), rank.get(source, len(rank)), place
 
     listed = [finding for _, finding in sorted(enumerate(findings), key=key)]
     return [_linked(finding, place, listed) for place, finding in enumerate(listed)]

@@ -20,7 +20,8 @@ from .blame import ordered
 from .build_model import probe_model
 from .calling import Called
 from .composition import examine_loss, gradients_reach, in_place
-from .data import examine_data
+from .data import examine_data, examine_slots
+from .data_boxes import Contest
 from .decode import probe_decode
 from .detect import probe_detect
 from .findings import Report
@@ -61,14 +62,16 @@ def check(
         bench = Bench(called, stages(blueprint.detector()))
         bench.keep("config", {"code.import": broken} if path else {})
         bench.keep("data", data.outcome)
+        contested, slots = examine_slots(data, blueprint.detector().heads)
+        bench.keep("data", slots)
         if user is not None:
             bench.keep("config", {"code.names": misspelt(user)})
-        _functions(subject, bench, tell, deep)
+        _functions(subject, bench, contested, tell, deep)
     findings = tuple(ordered(bench.findings))
     return Report(time.perf_counter() - started, tuple(bench.probes), findings, tuple(bench.tables))
 
 
-def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
+def _functions(subject: Subject, bench: Bench, contested: Contest, tell: Progress, deep: bool) -> None:
     called = subject.called
     if called.has("transform"):
         tell("transform")
@@ -78,7 +81,7 @@ def _functions(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> No
         bench.alone("iou", lambda: probe_iou(called))
     if called.has("assign"):
         tell("assign")
-        bench.staged("assign", lambda stage: probe_assign(called, stage))
+        bench.staged("assign", lambda stage: probe_assign(called, stage, contested))
     if called.has("decode"):
         tell("decode")
         bench.staged("decode", lambda stage: probe_decode(called, stage, bench.tables))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from ..data.demo import CLASSES, demo_root
 from ..data.fitted import fitted_sizes
 from ..data.opening import open_split
 from ..data.sample import Dataset
+from ..layout import Head
 from ..nets.registry import head_strides
 from .bench import Outcome
+from .data_boxes import Contest, contest, crowded, doubles, small
+from .data_pictures import examine_pictures
 from .findings import Finding
 
 MOST = 1500
@@ -44,13 +48,25 @@ def examine_data(config: Config) -> DataLook:
     train = open_split(config.data, config.data.train, most=MOST)
     look = DataLook(train.classes, train=train)
     look.outcome["data.labels"] = _problems(train)
+    splits = [train]
     if config.data.val:
         val = open_split(config.data, config.data.val, most=MOST)
         look.outcome["data.labels"] += _problems(val)
         look.outcome["data.splits"] = _shared(train, val)
+        splits += [val] if config.data.val != config.data.train else []
+    look.outcome |= examine_pictures(splits)
+    look.outcome["data.doubles"] = doubles(splits)
     look.outcome["data.balance"] = _balance(train)
     look.outcome["data.anchors"] = _anchors(config, train, look)
     return look
+
+
+def examine_slots(look: DataLook, heads: Sequence[Head]) -> tuple[Contest, Outcome]:
+    """The truths against the detector's grids: which are below a cell, which want one slot."""
+    if look.train is None:
+        return Contest(), {}
+    found = contest(look.train, heads)
+    return found, {"data.small": small(look.train, heads), "data.contested": crowded(look.train, found)}
 
 
 def _problems(dataset: Dataset) -> list[Finding]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from engine.config import load_config
+from engine.data.sample import Dataset, Sample
 from engine.doctor.check import check
+from engine.doctor.data_boxes import contest
 from engine.doctor.findings import Report
+from engine.layout import Head
 from tests.tiny_voc import write_config
 
 
@@ -57,3 +64,62 @@ def test_the_json_has_the_contracts_keys(tmp_path: Path) -> None:
     assert set(value["probes"][0]) == {"name", "function", "status"}
     keys = "severity probe function tensor channels file line cell expected got message fix"
     assert set(value["findings"][0]) == set(keys.split())
+
+
+def the(report: Report, probe: str) -> list[tuple[str, str]]:
+    assert all(f.function == "data" for f in report.findings if f.probe == probe)
+    return [(f.severity, f.message) for f in report.findings if f.probe == probe]
+
+
+def test_a_picture_under_another_name_in_val_is_seen(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    pictures = tmp_path / "voc/JPEGImages"
+    (pictures / "013.jpg").write_bytes((pictures / "002.jpg").read_bytes())
+    [(severity, message)] = the(examined(path), "data.repeats")
+    assert severity == "warning"
+    assert message.startswith("1 pictures of val are pictures of train")
+
+
+def test_a_cut_off_picture_is_an_error(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    picture = tmp_path / "voc/JPEGImages/004.jpg"
+    picture.write_bytes(picture.read_bytes()[:-200])
+    report = examined(path)
+    assert not report.ok
+    assert the(report, "data.pictures")[0][0] == "error"
+    assert report.findings[0].file == str(picture)
+
+
+def test_labels_of_the_picture_as_stored_do_not_fit_the_upright_one(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    for picture in (tmp_path / "voc/JPEGImages").glob("*.jpg"):
+        data = picture.read_bytes()
+        picture.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    report = examined(path)
+    assert the(report, "data.exif")[0][0] == "error"
+    assert report.findings[0].probe == "data.exif"
+
+
+def test_objects_marked_twice_are_counted(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    xml = tmp_path / "voc/Annotations/001.xml"
+    text = xml.read_text()
+    one = text[text.index("<object>") : text.index("</object>") + len("</object>")]
+    xml.write_text(text.replace("</annotation>", one + "</annotation>"))
+    assert the(examined(path), "data.doubles") == [("warning", "train: 1 objects are marked twice")]
+
+
+def test_slots_wanted_by_two_truths_are_counted_once_an_object() -> None:
+    def sample(boxes: list[list[float]]) -> Sample:
+        count = len(boxes)
+        none = np.zeros(count, np.bool_)
+        array = np.array(boxes, np.float32).reshape(-1, 4)
+        return Sample(Path("a.jpg"), "a", 128, 64, array, np.zeros(count, np.int64), none, none)
+
+    head = Head(2, 4, 32, torch.tensor([[0.5, 0.5], [2.0, 1.0]]), 1)
+    same_slot = [[2, 2, 18, 18], [8, 8, 26, 24]]
+    wide, other_cell = [0, 2, 60, 32], [40, 40, 56, 56]
+    samples = (sample([*same_slot, wide, other_cell]), sample([same_slot[0]]), sample([]))
+    found = contest(Dataset("train", ("thing",), samples, ()), [head])
+    assert (found.contested, found.truths) == (2, 5)
