@@ -115,7 +115,7 @@ class LiveApp(App[int], inherit_bindings=False):
 
     def remember_view(self) -> None:
         """Keep the view as it is now, where it has changed."""
-        if self.layout_path is None or not self.live.is_mounted:
+        if self.layout_path is None:
             return
         view = self.live.remembered()
         view.theme = self.theme

@@ -12,6 +12,7 @@ from engine.runs.events import (
     CheckpointSaved,
     EpochDone,
     EvaluationDone,
+    Event,
     Feed,
     LogLine,
     RunEnded,
@@ -40,6 +41,10 @@ class FakeTraining:
     crash_at: int = 0
     terms: tuple[str, ...] = TERMS
     per_object: bool = True
+    factor: float = 1.0
+    """On every term: two runs that differ."""
+    findings: dict[int, list[Event]] = field(default_factory=dict)
+    """Emitted after these steps."""
     pause_at: int = 0
     """Pause by itself after this step: a still picture for tests."""
     feed: Feed = field(default_factory=Feed)
@@ -86,6 +91,8 @@ class FakeTraining:
                     16, 48, 0.01, self.shown_seconds * (0.95 + 0.1 * rng.random()), 10_700_000_000,
                 )
             )  # fmt: skip
+            for finding in self.findings.get(step, []):
+                emit(finding)
             if iteration == per_epoch:
                 best = self._end_epoch(epoch, step, values, best, rng)
                 values = []
@@ -97,7 +104,7 @@ class FakeTraining:
         fall = math.exp(-3 * step / total)
         starts = (1.28, 4.24, 148.0, 1.45, 0.7)
         terms = {
-            name: (start * fall + 0.05 * start) * (0.8 + 0.4 * rng.random())
+            name: self.factor * (start * fall + 0.05 * start) * (0.8 + 0.4 * rng.random())
             for name, start in zip(self.terms[:-1], starts * 9, strict=False)
         }
         if step == self.nan_at:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_training import TERMS, FakeTraining
-from textual.pilot import Pilot
+from screen_text import paused_at, running, settled, text_of, until
 
 from engine.runs.events import StepDone
 from tui.app import LiveApp
@@ -22,50 +19,6 @@ from tui.widgets.epochs import EpochTable
 from tui.widgets.panel import Panel
 
 SIZES = [(80, 24), (120, 36), (200, 60)]
-
-
-def text_of(app: LiveApp) -> list[str]:
-    """The screen as a user sees it, a string a row."""
-    width, height = app.size
-    strips = app.screen._compositor.render_strips()
-    return [strip.text.ljust(width) for strip in strips][:height]
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, size: tuple[int, int] = (120, 36), **script: Any
-) -> AsyncIterator[tuple[LiveApp, Pilot[int]]]:
-    (folder / "demo-3").mkdir()
-    fake = FakeTraining(folder / "demo-3", **script)
-    app = LiveApp(fake, folder / "demo-3")
-    async with app.run_test(size=size) as pilot:
-        yield app, pilot
-        fake.control.stop()
-        await until(pilot, lambda: not app.thread.is_alive())
-
-
-async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
-    for _ in range(400):
-        await pilot.pause(0.02)
-        if condition():
-            return
-    raise AssertionError("\n".join(text_of(pilot.app)))  # type: ignore[arg-type]
-
-
-async def settled(app: LiveApp, pilot: Pilot[int]) -> str:
-    """The whole screen, once everything that came in is drawn."""
-    app.live.take_events()
-    await pilot.pause(0.05)
-    app.live.take_events()
-    await pilot.pause()
-    return "\n".join(text_of(app))
-
-
-async def paused_at(app: LiveApp, pilot: Pilot[int]) -> str:
-    await until(pilot, lambda: app.session.control.paused)
-    await until(pilot, lambda: app.live.state.state == "paused")
-    await until(pilot, lambda: bool(app.live.order) and app.live.chart("total").display)
-    return await settled(app, pilot)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -64,15 +64,14 @@ class LiveScreen(Screen[None]):
         self._no_room: tuple[str, ...] = ()
         self._dropped = 0
         self._before_filter = ""
-        self.statistic = "auto"
-        """The epoch table's, to begin with."""
+        self.table = EpochTable(self.state)
 
     # the widgets
 
     def compose(self) -> ComposeResult:
         yield Header(self.state)
         yield Notice("hidden")
-        yield EpochTable(self.state)
+        yield self.table
         yield FindingsPanel(self.state)
         yield LogPanel(self.state)
         yield MachinePanel(self.state, self.sampler, self.budget)
@@ -83,7 +82,6 @@ class LiveScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#slash", Notice).show(["/"])
-        self.query_one(EpochTable).choose(self.statistic)
         self.set_timer(0.02, self._tick)
 
     def on_unmount(self) -> None:
@@ -94,21 +92,21 @@ class LiveScreen(Screen[None]):
 
     def remembered(self) -> Remembered:
         """The view as it is now; the app adds its theme."""
-        options, table = self.options, self.query_one(EpochTable)
+        options = self.options
         return Remembered(
             dict(self.shown.choices),
             self.shown.enlarged,
             smooth=options.smooth,
             log=options.log,
             steps=options.steps,
-            statistic=table.statistic,
+            statistic=self.table.statistic,
         )
 
     def restore_view(self, view: Remembered) -> None:
         """As it was left; before the screen is shown."""
         self.shown.choices, self.shown.enlarged = dict(view.panels), view.enlarged
         self.options.smooth, self.options.log, self.options.steps = view.smooth, view.log, view.steps
-        self.statistic = view.statistic
+        self.table.choose(view.statistic)
 
     def panels(self) -> list[Panel]:
         """Every panel in reading order, hidden ones included."""
@@ -317,7 +315,7 @@ class LiveScreen(Screen[None]):
             case "panel":
                 return int(str(parameters[0])) <= len(self.order)
             case "statistic":
-                return self.query_one(EpochTable).display
+                return self.table.display
             case "smooth" | "log_scale" | "x_unit":
                 return any(panel.display for panel in self.panels() if isinstance(panel, Chart))
         return super().check_action(action, parameters)
@@ -372,7 +370,7 @@ class LiveScreen(Screen[None]):
         self.draw()
 
     def action_statistic(self) -> None:
-        self.query_one(EpochTable).action_statistic()
+        self.table.action_statistic()
 
     def action_panel(self, number: str) -> None:
         self.toggle(self.order[int(number) - 1])

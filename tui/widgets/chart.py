@@ -233,12 +233,11 @@ class Chart(Panel):
         value = digits3(read.mean) if read and read.finite else "nan" if read and read.bad else "no value"
         pieces: list[Piece] = [(f"{gap}{value}", "mark")]
         at = f"{read.first if read else view.cursor:,}" + (f"-{read.last:,}" if read and several else "")
-        pieces.append(
-            (f"{gap}{'mean of steps ' if several else 'step '}{at}" if width >= 40 else f" @{at}", "plain")
-        )
         other = self.overlay_reading(first, last, self._overlay_scale())
         if other is not None and other.finite:
             pieces.append((f"{gap}╍ {digits3(other.mean)}", "overlay"))
+        what = " @" if width < 40 else "  mean of steps " if several else "  step "
+        pieces.append((what + at, "plain"))
         if read and several and read.finite:
             pieces.append((f"{gap}min {digits3(read.low)} max {digits3(read.high)}", "plain"))
         per_epoch = self.state.started.steps_per_epoch if self.state.started else 0
