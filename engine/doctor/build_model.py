@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from .findings import Finding
 from .stage import Stage
 from .subject import seed_everything
 
+MIRRORS = (("left to right", (2,)), ("top to bottom", (1,)), ("both ways", (1, 2)))
+"""By the axes of ``[N, H, W]``."""
 Results = Iterator[tuple[str, list[Finding]]]
 
 
@@ -158,6 +161,13 @@ def _patches(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> 
                     f"handed out as {stage.layout.order!r}: a view where a permute is wanted"
                 )
                 return [_patch_finding("error", text, stage, f"{own:.0%} of the patched cells moved most")]
+        spread = _spread(stage, k, change)
+        for name, dims in MIRRORS:
+            if own <= 0.5 and _local(spread.flip(dims), cells) == 1.0:
+                text = f"the grid is mirrored {name}: a change of the picture moves the cell opposite to it"
+                fix = f"no flip of the features or of the prediction along {'/'.join('byx'[d] for d in dims)}"
+                got = f"{own:.0%} of the patched cells moved most, all of them in the mirrored grid"
+                return [replace(_patch_finding("error", text, stage, got), fix=fix)]
     return []
 
 

@@ -12,7 +12,7 @@ import torch
 from .calling import Called
 from .findings import Finding, Table
 from .inputs import given, noise, scene
-from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total
+from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total, judge_weight
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
 from .loss_minima import judge_box, judge_classes, judge_negatives, judge_objectness
 from .loss_reduction import judge_reduction
@@ -77,6 +77,7 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
     if "lbox" not in bad:
         yield "loss.form", judge_box_form(trial, said("box", profile.box))
+        yield "loss.weight", judge_weight(trial)
     if "liou" not in bad:
         yield "loss.liou", judge_liou(trial)
     yield "loss.reduction", judge_reduction(trial, said("reduction", profile.reduction), bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -212,6 +213,39 @@ def judge_box_form(trial: Trial, declared: str | None) -> list[Finding]:
             expected=declared,
             got=form,
             fix=f"make lbox {declared}" + ("" if form == OTHER else f', or set loss.box = "{form}"'),
+            term="lbox",
+        )
+    ]
+
+
+def judge_weight(trial: Trial) -> list[Finding]:
+    """lbox is linear in the weight channel (it may also leave that alone): squared or rooted, it is another
+    weighting of large against small boxes than the layout declares."""
+    if "weight" not in trial.stage.layout.target:
+        return []
+    preds = near(trial, 3)
+    values = []
+    for factor in (0.5, 1.0, 1.5):
+        targets = trial.scene.targets
+        for target in targets:
+            target[..., 6] *= factor
+        values.append(trial.values(preds, targets)["lbox"])
+    bend, slope = values[0] - 2 * values[1] + values[2], values[2] - values[0]
+    if abs(slope) < 1e-4 * abs(values[1]) or abs(bend) < 0.02 * abs(slope):
+        return []
+    power = math.log(values[2] / values[0]) / math.log(3) if min(values) > 0 else math.nan
+    return [
+        Finding(
+            "error",
+            "loss.weight",
+            "loss",
+            "lbox is not in proportion to targets' weight"
+            + (f": it goes with its power {power:.2g}" if math.isfinite(power) else ""),
+            tensor="targets",
+            channels=("weight",),
+            expected=f"{values[1] + slope / 2:.4g} with the weight times 1.5",
+            got=f"{values[2]:.4g} ({values[0]:.4g} with half of it, {values[1]:.4g} as it is)",
+            fix=f"{trial.stage.raw(['weight'], 'targets')} times the difference, once squared",
             term="lbox",
         )
     ]

@@ -13,6 +13,7 @@ from ..boxes import to_xyxy
 from ..yolo.decode import grid_cells
 from .findings import Finding
 from .inputs import decoded, perfect
+from .loss_ignored import judge_ignored_cell
 from .loss_run import Trial, flat, near, unflat
 from .stage import BOX_NAMES
 
@@ -335,7 +336,7 @@ def _other_targets(trial: Trial, preds: list[Tensor]) -> list[tuple[str, Tensor,
     ]
     for kind in ("giou", "diou", "ciou"):
         for _, scale in units:
-            found.append((f"the {kind.upper()}", of(p * scale, t * scale, kind), everything, "error"))
+            found.append((f"the {kind.upper()}", of(p * scale, t * scale, kind), ("conf",), "error"))
     return found
 
 
@@ -366,6 +367,8 @@ def judge_negatives(trial: Trial) -> list[Finding]:
         return []
     if left := _left_over(trial):
         return [left]
+    if neighbours := judge_ignored_cell(trial):
+        return [neighbours]
     for at in (-2.0, 0.0, 2.0):
         rows = flat(preds)
         rows[plain, 0] = at

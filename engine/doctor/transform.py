@@ -12,6 +12,7 @@ import numpy as np
 from .calling import Called
 from .findings import Finding, Tensor
 from .subject import seed_everything
+from .transform_cut import judge_cut
 
 Results = Iterator[tuple[str, list[Finding]]]
 SEEDS = 24
@@ -27,6 +28,7 @@ class Shot:
     """One call: what came back, and where the paint of each box lies now."""
 
     image: Any
+    original: np.ndarray
     boxes: np.ndarray
     paint: list[np.ndarray | None]
 
@@ -40,7 +42,8 @@ def probe_transform(called: Called) -> Results:
     yield "transform.colours", _colours(called, shots)
     yield "transform.corners", (corners := _corners(called, shots))
     if not corners:
-        yield "transform.boxes", _boxes(called, shots)
+        yield "transform.boxes", (boxes := _boxes(called, shots))
+        yield "transform.cut", [] if any(f.severity == "error" for f in boxes) else judge_cut(shots)
 
 
 def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +101,12 @@ def _refused(called: Called, message: str, expected: str, got: str, tensor: Tens
 
 
 def _contract(called: Called) -> None:
-    """A picture without objects too, and more than one draw: the loader meets both."""
+    """A picture without objects, with specks, slivers and one box of the whole picture, over several draws:
+    the loader meets them all."""
+    for seed in range(SEEDS):
+        image, boxes = picture(seed)
+        height, width = image.shape[:2]
+        _call(called, image, np.concatenate((boxes[:2], _odd(width, height))), seed)
     for seed in range(3):
         image, boxes = picture(seed)
         _call(called, image, boxes, seed)
@@ -106,8 +114,22 @@ def _contract(called: Called) -> None:
         _call(called, image, boxes[:1], seed)
 
 
+def _odd(width: int, height: int) -> np.ndarray:
+    """Boxes of which little may be left: they keep their rows all the same."""
+    rows = [
+        [0, 0, width, height],
+        [0, 0, 3, 3],
+        [width - 4, height - 4, width, height],
+        [width - 3, 0, width, 4],
+        [0, height * 0.4, 5, height * 0.4 + 6],
+        [width * 0.5, height * 0.5, width * 0.5 + 2, height * 0.5 + 2],
+        [width * 0.1, height * 0.7, width * 0.9, height * 0.7 + 3],
+    ]
+    return np.array(rows, np.float32)
+
+
 def _inputs(called: Called) -> list[Finding]:
-    """Writing into the inputs is against the contract; the loader hands over copies, so it only warns."""
+    """The contract: inputs are not modified. Whoever holds on to a picture finds it changed otherwise."""
     for seed in range(6):
         image, boxes = picture(seed)
         given = image.copy(), boxes.copy()
@@ -117,11 +139,12 @@ def _inputs(called: Called) -> list[Finding]:
             what: Tensor = "boxes" if same_image else "image"
             return [
                 Finding(
-                    "warning",
+                    "error",
                     "transform.inputs",
                     "transform",
                     f"transform writes into the {what} it is given",
                     tensor=what,
+                    channels=_moved(given[1], boxes),
                     expected="inputs as they were",
                     got="overwritten",
                     fix=f"start with {what} = {what}.copy()",
@@ -130,11 +153,21 @@ def _inputs(called: Called) -> list[Finding]:
     return []
 
 
+def _moved(now: np.ndarray, was: np.ndarray) -> tuple[str, ...]:
+    """The channels that differ between two sets of corner boxes."""
+    edges = {"x": (0, 2), "y": (1, 3)}
+    found = [n for n, columns in edges.items() if not np.array_equal(now[:, columns], was[:, columns])]
+    for name, (low, high) in zip("wh", edges.values(), strict=True):
+        if not np.allclose(now[:, high] - now[:, low], was[:, high] - was[:, low], atol=0.01):
+            found.append(name)
+    return tuple(found)
+
+
 def _shoot(called: Called, seed: int) -> Shot:
     image, boxes = picture(seed)
     out, moved = _call(called, image.copy(), boxes.copy(), 100 + seed)
     hsv = cv2.cvtColor(cv2.medianBlur(np.ascontiguousarray(out), 5), cv2.COLOR_BGR2HSV).astype(int)
-    return Shot(out, moved, [_paint(hsv, hue) for hue in _hues(hsv, moved)])
+    return Shot(out, boxes, moved, [_paint(hsv, hue) for hue in _hues(hsv, moved)])
 
 
 def _hues(hsv: np.ndarray, boxes: np.ndarray) -> list[int]:

@@ -95,6 +95,8 @@ FAULTS = [
     ("logits, classes = pred[..., 5:]", "logits, classes = pred[..., 4:]", "loss", ("h",)),
     ("pred[..., 5:][mask]", "pred[..., 5:][mask].softmax(-1)", "loss", ("class",)),
     ("lbox = (weight", "lbox = -(weight", "loss", XYWH),
+    ("lbox = (weight", "lbox = (weight**2", "loss", ("weight",)),
+    ("noobj = ~mask & (best < 0.6)", "noobj = ~mask & (best.amax(-1, True) < 0.6)", "loss", ("conf",)),
     ('"lbox": lbox', '"lbox": lbox.detach()', "loss", XYWH),
     ("lcls + lbox + lobj}", "lcls + lbox}", "loss", ("conf",)),
     ("lcls + lbox + lobj}", "lcls + lbox + lobj + liou}", "loss", XYWH),
@@ -150,6 +152,9 @@ def test_a_fault_is_named(
         ("permute(0, 3, 4, 1, 2)", "permute(0, 1, 3, 4, 2)"),
         ("self.body(images)", "self.body(images).detach()"),
         ("permute(0, 3, 4, 1, 2)", "permute(0, 3, 4, 1, 2).flip(0)"),
+        ("permute(0, 3, 4, 1, 2)", "permute(0, 3, 4, 1, 2).flip(2)"),
+        ("permute(0, 3, 4, 1, 2)", "permute(0, 3, 4, 1, 2).flip(1)"),
+        ("self.body(images)", "self.body(images).flip(2, 3)"),
         ("return Net(head, classes)", "return Net"),
     ],
 )
@@ -168,6 +173,18 @@ def test_a_fault_of_a_network_is_named(tmp_path: Path, old: str, new: str) -> No
         ("return image, boxes", "return image.astype('float32'), boxes", ()),
         ("return image, boxes", "return image, boxes[1:]", ()),
         ("return image, boxes", "return image, boxes[::-1].copy()", XYWH),
+        ("image.copy(), boxes.copy()", "image.copy(), boxes", ("x",)),
+        ("image, boxes = image.copy(), boxes.copy()", "image[::9] //= 2\n    boxes = boxes.copy()", ()),
+        (
+            "return image, boxes",
+            "return image, boxes[((boxes[:, 2:] - boxes[:, :2]) > 3).all(1)]",
+            (),
+        ),
+        (
+            "left, top = random.randint(0, width // 5), random.randint(0, height // 5)",
+            "left, top = random.randint(width // 5, width // 2), 0\n    width -= left",
+            ("x", "w"),
+        ),
     ],
 )
 def test_a_fault_of_a_transform_is_named(

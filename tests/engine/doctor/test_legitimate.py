@@ -189,6 +189,26 @@ TRANSFORMS = {
             ),
         )
     ],
+    "hidden for the most part: no area": [
+        (
+            "    boxes = np.clip(boxes - ",
+            (
+                "    left, top = random.randint(0, width // 2), random.randint(0, height // 2)\n"
+                "    image, whole = image[top:, left:], boxes - 0\n    boxes = np.clip(boxes - "
+            ),
+        ),
+        (
+            "    image = image[top:, left:]\n",
+            "",
+        ),
+        (
+            "    return image, boxes",
+            (
+                "    area = lambda b: (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])\n"
+                "    boxes[area(boxes) < 0.6 * area(whole)] = 0\n    return image, boxes"
+            ),
+        ),
+    ],
     "noise": [
         (
             "    return image, boxes",
