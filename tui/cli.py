@@ -211,11 +211,15 @@ def check(
     config: Annotated[Path, CONFIG],
     overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
     as_json: Annotated[bool, JSON] = False,
+    sheet: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="A .png to draw labelled pictures to, those with problems first."),
+    ] = None,
 ) -> None:
     """Read every label and image of a config and say what is wrong with them."""
     from .commands.data import check as work
 
-    raise typer.Exit(work(config, overrides or [], as_json))
+    raise typer.Exit(work(config, overrides or [], as_json, sheet))
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Boxes drawn on pictures: a frame and a label a detection, in a colour of the class's own."""
+"""Boxes drawn on pictures: a frame and a label a detection or truth, in a colour of the class's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .sample import Floats, Image
+from .sample import Floats, Image, Ints
 
 GOLDEN = 0.61803398875
 """Steps of the golden ratio around the colour circle keep any number of hues apart."""
@@ -31,15 +31,30 @@ def draw_detections(image: Image, found: Floats, classes: Sequence[str]) -> Imag
 
     The weakest are drawn first, so that the strongest stay readable. Line and text grow with the picture.
     """
+    rows = sorted(found.tolist(), key=lambda row: row[4])
+    texts = [f"{classes[int(row[5])]} {row[4]:.2f}" for row in rows]
+    return _framed(image, [row[:4] for row in rows], [int(row[5]) for row in rows], texts)
+
+
+def draw_truths(image: Image, boxes: Floats, labels: Ints, classes: Sequence[str]) -> Image:
+    """A copy of a BGR picture with truths drawn in: ``boxes`` ``[N, 4]`` x1, y1, x2, y2 in pixels,
+    ``labels`` ``[N]``."""
+    ids = labels.tolist()
+    return _framed(image, boxes.tolist(), ids, [classes[label] for label in ids])
+
+
+def _framed(
+    image: Image, boxes: Sequence[Sequence[float]], labels: Sequence[int], texts: Sequence[str]
+) -> Image:
     drawn = np.ascontiguousarray(image).copy()
     height, width = drawn.shape[:2]
     thickness = max(1, round(max(height, width) / 400))
     scale = max(0.35, max(height, width) / 1200)
-    for x1, y1, x2, y2, score, label in sorted(found.tolist(), key=lambda row: row[4]):
-        colour = class_colour(int(label))
+    for (x1, y1, x2, y2), label, text in zip(boxes, labels, texts, strict=True):
+        colour = class_colour(label)
         first, second = (round(x1), round(y1)), (round(x2), round(y2))
         cv2.rectangle(drawn, first, second, colour, thickness)
-        _label(drawn, f"{classes[int(label)]} {score:.2f}", first, colour, scale)
+        _label(drawn, text, first, colour, scale)
     return drawn
 
 

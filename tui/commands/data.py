@@ -22,17 +22,23 @@ def draw(root: Path | None) -> int:
     return 0
 
 
-def check(source: Path, overrides: list[str], as_json: bool) -> int:
-    """Exit 1 where the audit found an error."""
+def check(source: Path, overrides: list[str], as_json: bool, sheet: Path | None = None) -> int:
+    """Exit 1 where the audit found an error. ``sheet``: where labelled pictures are drawn to, if anywhere."""
     config = load_config(source, overrides)
     from engine.data.audit import audit
+    from engine.data.contact_sheet import refuse_other_formats, write_sheet
     from engine.nets.registry import head_strides
 
+    if sheet is not None:
+        refuse_other_formats(sheet)
     found = audit(config, head_strides(config.model), counter("images"))
+    drawn = write_sheet(sheet, config.data, {problem.path for problem in found.problems}) if sheet else 0
     if as_json:
         print_json(found.to_json())
     else:
         print("\n".join(audit_lines(found)))
+        if sheet is not None:
+            print(f"{drawn} labelled pictures drawn to {sheet}")
     return 0 if found.ok else FAILED
 
 
