@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..layout import TARGET
 from ..yolo.assign import Assigned, assign
+from .assign_collisions import judge_collisions
 from .assign_explained import explain_place, explain_values
+from .assign_run import TOLERANCE, run_assign, slots_of
 from .calling import Called, Refusal
 from .data_boxes import Contest
 from .findings import Finding
@@ -18,7 +19,6 @@ from .inputs import Scene, anchor_margin, generator, given, scene, uniform
 from .stage import Stage
 
 Results = Iterator[tuple[str, list[Finding]]]
-TOLERANCE = 1e-4
 
 
 def probe_assign(called: Called, stage: Stage, contested: Contest | None = None) -> Results:
@@ -51,45 +51,9 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         yield "assign.one_cell", [_erased(f) for f in wrong]
         if wrong:
             return
-    yield "assign.collisions", _collisions(called, stage, contested or Contest())
+    yield "assign.collisions", judge_collisions(called, stage, contested or Contest())
     yield "assign.inputs", _inputs(called, stage, single)
     yield "assign.empty", _empty(called, stage)
-
-
-def run_assign(called: Called, stage: Stage, made: Scene) -> list[Tensor]:
-    """The user's targets, declared channels on canonical axes, one a head."""
-    boxes, labels = [b.clone() for b in made.boxes], [k.clone() for k in made.labels]
-    got = called.call("assign", boxes, labels, stage.given_heads())
-    several = len(stage.heads) > 1
-    parts = list(got) if several and isinstance(got, (list, tuple)) else [got]
-    shapes = [list(stage.layout.target_shape(made.batch, head)) for head in stage.heads]
-    what = [list(p.shape) if isinstance(p, Tensor) else type(p).__name__ for p in parts]
-    if what != shapes:
-        expected = str(shapes if several else shapes[0])
-        shown = str(what if several else what[0])
-        raise called.refusal(
-            "assign",
-            "shape",
-            f"assign of {made.batch} images returns {shown}",
-            expected=f"shape {expected} for order {stage.layout.order!r}",
-            got=shown,
-            fix="one entry an image, the declared axes and channels"
-            + (", a list with one tensor a head" if several else ""),
-        )
-    if any(not p.is_floating_point() for p in parts):
-        raise called.refusal(
-            "assign",
-            "type",
-            f"assign returns {parts[0].dtype}",
-            expected="torch.float32",
-            got=str(parts[0].dtype),
-            fix="build the targets with torch.zeros(...) of the boxes' type",
-        )
-    count = len(stage.layout.target)
-    return [
-        stage.layout.to_canonical_axes(p.detach().float().contiguous(), h, count)
-        for p, h in zip(parts, stage.heads, strict=True)
-    ]
 
 
 def _singles(stage: Stage) -> Scene:
@@ -178,25 +142,6 @@ def _clear_sizes(stage: Stage, count: int) -> list[tuple[float, float]]:
         if len(sizes) == count:
             break
     return sizes or [(0.3, 0.4)] * count
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where one truth was put: head, row, column, anchor and the declared channels there."""
-
-    head: int
-    y: int
-    x: int
-    a: int
-    values: Tensor
-
-
-def slots_of(targets: list[Tensor], image: int, mask: int) -> list[Slot]:
-    found = []
-    for k, target in enumerate(targets):
-        for y, x, a in (target[image, ..., mask] != 0).nonzero().tolist():
-            found.append(Slot(k, y, x, a, target[image, y, x, a]))
-    return found
 
 
 def wanted_slots(stage: Stage, made: Scene) -> list[Tensor]:
@@ -338,82 +283,6 @@ class _Maker:
     def _truth(self, image: int) -> str:
         box = self.made.boxes[image][0].tolist() if len(self.made.boxes[image]) else []
         return "(" + ", ".join(f"{v:.3f}" for v in box) + ")"
-
-
-def _collisions(called: Called, stage: Stage, contested: Contest) -> list[Finding]:
-    """Two truths of one size in one cell: any of the legitimate ways, as long as a slot holds one truth.
-
-    What losing one of them costs is said of the user's data: a warning where such cells occur in it.
-    """
-    base = scene(stage, [1, 1], seed=31)
-    boxes, labels = [], []
-    for k, box in enumerate(base.boxes):
-        other = box.clone()
-        other[:, :2] += 0.01 * torch.tensor([1.0 / stage.heads[0].grid_w, -1.0 / stage.heads[0].grid_h])
-        other[:, 2:] *= 1.02
-        boxes.append(torch.cat((box, other)))
-        labels.append(torch.tensor([0, stage.classes - 1]) if k else torch.tensor([stage.classes - 1, 0]))
-    made = given(stage, boxes, labels)
-    targets = run_assign(called, stage, made)
-    names = stage.layout.target
-    mask, iou = names.index("mask"), names.index("iou") if "iou" in names else -1
-    one_each = [given(stage, [b[j : j + 1] for b in boxes], [c[j : j + 1] for c in labels]) for j in (0, 1)]
-    lost = 0
-    for image in range(2):
-        held = [False, False]
-        for slot in slots_of(targets, image, mask):
-            fits = [_holds(stage, one_each[j], image, slot, iou) for j in (0, 1)]
-            if not any(fits):
-                return [_mixed(called, stage, slot, image)]
-            held = [was or now for was, now in zip(held, fits, strict=True)]
-        lost += held.count(False)
-    if not lost:
-        return []
-    text = "where two truths want one slot, assign keeps one of them"
-    count = f"{contested.contested} of {contested.truths} objects of the training data want such a slot"
-    finding = Finding(
-        "warning" if contested.contested else "info",
-        "assign.collisions",
-        "assign",
-        f"{text}: {count} ({contested.share:.1%})" if contested.contested else text,
-        tensor="targets",
-        channels=("mask",),
-        expected="legitimate: overwriting, first come or the next best anchor",
-        got=f"{lost} of 4 truths lost in such cells of the probe",
-        fix="give the second truth its next best anchor if that is too many",
-    )
-    return [called.placed(finding)]
-
-
-def _holds(stage: Stage, made: Scene, image: int, slot: Slot, iou: int) -> bool:
-    """Whether a slot holds this truth whole, in the declared units of that very slot."""
-    head = stage.heads[slot.head]
-    canonical = torch.zeros(1, head.grid_h, head.grid_w, head.anchor_count, len(TARGET))
-    box = made.boxes[image][0]
-    row = [1.0, float(made.labels[image][0]), *box.tolist(), 2 - float(box[2] * box[3]), 0.0]
-    canonical[0, slot.y, slot.x, slot.a] = torch.tensor(row)
-    declared = stage.layout.write_targets(canonical, head).contiguous()
-    want = stage.layout.to_canonical_axes(declared, head, len(stage.layout.target))[0, slot.y, slot.x, slot.a]
-    close = (slot.values - want).abs() <= TOLERANCE * (1 + want.abs())
-    if iou >= 0:
-        close[iou] = True
-    return bool(close.all())
-
-
-def _mixed(called: Called, stage: Stage, slot: Slot, image: int) -> Finding:
-    finding = Finding(
-        "error",
-        "assign.collisions",
-        "assign",
-        "where two truths want one slot, the slot holds neither of them whole",
-        tensor="targets",
-        channels=tuple(n for n in stage.layout.target if n != "iou"),
-        expected="one whole truth in a slot",
-        got=" ".join(f"{n}={float(v):.4g}" for n, v in zip(stage.layout.target, slot.values, strict=True)),
-        fix="write all channels of a slot from one truth: an assignment, not +=",
-        cell=(image, slot.y, slot.x, slot.a),
-    )
-    return called.placed(finding)
 
 
 def _inputs(called: Called, stage: Stage, made: Scene) -> list[Finding]:

@@ -14,7 +14,8 @@ from .findings import Finding, Table
 from .inputs import given, noise, scene
 from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total, judge_weight
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
-from .loss_minima import judge_box, judge_classes, judge_negatives, judge_objectness
+from .loss_minima import judge_box, judge_classes, judge_negatives
+from .loss_objectness import judge_objectness
 from .loss_reduction import judge_reduction
 from .loss_run import OWN, TERMS, Trial, near
 from .stage import GROUPS, Stage, columns
