@@ -102,7 +102,7 @@ def _finite(trial: Trial) -> list[Finding]:
         channels: tuple[str, ...] = ()
         where = "the value"
         if not bad and terms["total"].requires_grad:
-            parts = torch.autograd.grad(terms["total"], leaves, allow_unused=True)
+            parts = run.backward(terms["total"], leaves)
             rows = torch.cat([g.reshape(-1, g.shape[-1]) for g in parts if g is not None])
             channels = tuple(g for g in GROUPS if not bool(torch.isfinite(rows[:, columns(g)]).all()))
             where = "the gradient"

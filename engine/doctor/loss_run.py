@@ -86,11 +86,18 @@ class Trial:
             if not term.requires_grad:
                 found[name] = flat([torch.zeros_like(p) for p in leaves])
                 continue
-            parts = torch.autograd.grad(term, leaves, retain_graph=True, allow_unused=True)
+            parts = self.backward(term, leaves)
             found[name] = flat(
                 [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, parts, strict=True)]
             )
         return found
+
+    def backward(self, term: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Gradients of a term. Raises ``Refusal`` where its backward pass raises."""
+        try:
+            return torch.autograd.grad(term, leaves, retain_graph=True, allow_unused=True)
+        except Exception as error:
+            raise self.called.raised("loss", error) from error
 
     @property
     def positive(self) -> Tensor:
