@@ -6,7 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-SHARE = 0.05
+SHARE = 0.03
+"""Of one core. On two cores that a training fills, what the view takes is what the training lacks."""
 FASTEST = 0.25
 SLOWEST = 4.0
 SAVINGS = 0.25

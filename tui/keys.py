@@ -9,6 +9,7 @@ is neither dispatched nor shown. Two rows may share a key where their actions ne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from textual.actions import parse
@@ -217,11 +218,16 @@ def works(owner: DOMNode, row: Key) -> bool:
 
 
 def available(screen: Screen[Any]) -> list[tuple[DOMNode, Key]]:
-    """Every row that works now, with its owner; a key taken by a nearer owner is not repeated."""
+    """Every row that works now, with its owner; without the keys that a nearer owner takes."""
     found: list[tuple[DOMNode, Key]] = []
     taken: set[str] = set()
     for owner, scopes in owners(screen):
         mine = [row for row in rows(*scopes) if works(owner, row) and not taken.issuperset(row.keys)]
-        found += [(owner, row) for row in mine]
+        found += [(owner, _without(row, taken)) for row in mine]
         taken.update(name for row in mine for name in row.keys)
     return found
+
+
+def _without(row: Key, taken: set[str]) -> Key:
+    left = tuple(name for name in row.keys if name not in taken)
+    return row if left == row.keys else replace(row, keys=left, shown=left[0])

@@ -7,8 +7,8 @@ pseudo-terminal of 120x36 with the run's store, as ``yolotui train`` has it. *ba
 batches and optimizer step in a plain loop that reads no loss, keeps nothing and shows nothing. Both on all
 cores that torch takes, counted from step ``--warmup`` on (keep both within one epoch: its end costs *live* a
 checkpoint). Prints images per second, the ratio with its 95 % confidence interval (Student's t over the
-rounds' logarithms), CPU seconds a step, and the CPU time per second of training of the view's, the store's and the
-machine sampler's threads, which a busy machine does not blur.
+rounds' logarithms), CPU seconds a step, and the CPU time per second of training of the view's, the store's
+and the machine sampler's threads, which a busy machine does not blur.
 """
 
 from __future__ import annotations

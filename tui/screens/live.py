@@ -55,7 +55,7 @@ class LiveScreen(Screen[None]):
         self.folder = folder
         self.state = RunState()
         self.own_store = OwnStore(folder)
-        self.options = ChartOptions(stored=self.own_store.get, changed=self.draw)
+        self.options = ChartOptions(stored=self.own_store.get, changed=self.view_changed)
         self.budget = DrawingBudget()
         self.sampler = Sampler()
         self.shown = Shown(quiet={"findings"})
@@ -195,6 +195,16 @@ class LiveScreen(Screen[None]):
             panel.invalidate()
         self.query_one(Footer).invalidate()
 
+    def view_changed(self) -> None:
+        """A chart's keys moved the cursor or the window of all charts."""
+        bar = self.query_one("#hidden", Notice)
+        text = self._hidden_text(self._no_room)
+        if bool(text) != bar.display and not self.shown.enlarged:
+            self.place()
+        elif text:
+            bar.show([text])
+        self.draw()
+
     def outcome_lines(self) -> list[str]:
         return outcome(self.state, self.folder)
 
@@ -257,6 +267,8 @@ class LiveScreen(Screen[None]):
         names = self.names()
         pattern = f"filter /{self.shown.pattern.pattern}/ hides" if self.shown.pattern else ""
         overlay = f"╍╍ {self.options.overlay.name}   " if self.options.overlay else ""
+        if self.options.view.cursor is not None:
+            overlay += f"▲ step {self.options.view.cursor:,}   "
         for label in (self._label, self._short_label):
             parts = [
                 ("no room", no_room),

@@ -47,12 +47,19 @@ def fitting(left: list[Piece], optional: list[Piece], width: int) -> list[Piece]
 
 
 def layered(layers: list[tuple[np.ndarray, str]]) -> list[list[Piece]]:
-    """Rows of pieces from pictures of code points, the first on top: a cell shows one of them alone."""
+    """Rows of pieces from pictures of code points, the first on top, whose style a cell has.
+
+    Two lines in one cell show the dots of both; of a band only the rest of the cells.
+    """
     codes = np.full(layers[0][0].shape, ord(" "), dtype=np.uint16)
     style = np.full(codes.shape, len(layers) - 1)
+    bands = np.array([name == "band" for _, name in layers])
     for k in reversed(range(len(layers))):
-        there = layers[k][0] != ord(" ")
-        codes[there], style[there] = layers[k][0][there], k
+        picture = layers[k][0]
+        there = picture != ord(" ")
+        # Braille patterns differ in their dots' bits alone: or-ing two of them joins the dots.
+        both = there & (codes != ord(" ")) & ~bands[style]
+        codes[there], style[there] = np.where(both, picture | codes, picture)[there], k
     names = [name for _, name in layers]
     rows: list[list[Piece]] = []
     for line, kinds in zip(codes, style, strict=True):

@@ -164,7 +164,7 @@ async def until(condition: Callable[[], bool], pilot: object) -> None:
 async def test_from_the_live_view_and_back(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path, val=""), ["train.epochs=10000", "train.eval_every=0"])
     training = Training(config, tmp_path / "run", source=tmp_path / "tiny.toml", code=None, resume=False)
-    app = LiveApp(training, tmp_path / "run", "tiny.toml")
+    app = LiveApp(training, tmp_path / "run")
     async with app.run_test(size=(120, 36)) as pilot:
         await until(lambda: bool(app.live.order), pilot)
         assert not training.control.capturing
