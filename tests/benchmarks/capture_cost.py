@@ -62,7 +62,8 @@ def main(
     low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
     print(f"{parts.compute.name}; {values.model.name}, batch {values.train.batch_size}, {len(pairs)} pairs")
     print(
-        f"step {off * 1e3:.1f} ms, captured {on * 1e3:.1f} ms; ratio {middle:.3f} (quartiles {low:.3f} to {high:.3f})"
+        f"step {off * 1e3:.1f} ms, captured {on * 1e3:.1f} ms, "
+        f"ratio {middle:.3f} (quartiles {low:.3f} to {high:.3f})"
     )
     print(f"ring: {len(captures.ring)} steps")
 
