@@ -4,7 +4,7 @@
 
 Prints, for a 13x13x5x25 and a 76x76x3x85 prediction: the first paint, and p50 and p95 over the presses
 (moves, jumps, anchors, quantities) from the key's arrival to the frame handed to the terminal. The training
-beside it is a small network on the drawn demo set, in a thread of this process, on all cores that torch takes.
+beside it is a small network on the drawn demo set, in a thread of this process, on torch's own threads.
 """
 
 from __future__ import annotations
