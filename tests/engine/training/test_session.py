@@ -229,3 +229,17 @@ def test_a_resumed_run_must_be_the_same_run(tiny_config: Path, tmp_path: Path) -
     training.run()
     with pytest.raises(UserError, match=r"train\.lr = 0\.5, but the run began with 0\.002"):
         make(tiny_config, tmp_path / "run", "train.lr=0.5", resume=True)
+
+
+def test_a_run_resumed_by_its_own_config_is_still_found_by_the_one_it_began_with(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "tiny-1"
+    for config, resume in ((tiny_config, False), (run / "config.toml", True)):
+        training = make(config, run, resume=resume)
+        training.control.pause()
+        training.control.step(1)
+        training.control.stop()
+        training.run()
+    assert choose_run(load_config(tiny_config), tiny_config, None, True) == run
