@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections import deque
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,14 +13,10 @@ from ..runs import events as ev
 from ..runs.environment import environment
 from ..runs.snapshot_ring import SnapshotRing
 from ..runs.snapshots import CodePlace, Snapshot, make_snapshot, save, snapshot_path
+from ..runs.spikes import Spikes
 from ..yolo.detector import Detector
 from ..yolo.plugin import NAMES, UserFunctions
 from .step import Captured
-
-RECENT = 50
-"""Steps whose median says what a term usually is."""
-FELT = 0.5
-"""A leap counts where it adds this share of the usual total."""
 
 
 class Captures:
@@ -44,8 +37,7 @@ class Captures:
         self._folder = folder
         self._emit = emit
         self._wanted = False
-        self._recent: dict[str, deque[float]] = {}
-        self._spike_epoch = 0
+        self.spikes = Spikes(config.spike)
 
     def ask(self) -> None:
         """The next step becomes a snapshot."""
@@ -74,24 +66,6 @@ class Captures:
         save(snapshot, path)
         self._emit(ev.SnapshotTaken(snapshot.step, str(path), snapshot.reason))
         return path
-
-    def spike(self, done: ev.StepDone) -> str:
-        """What leapt at this step, or an empty string. At most once an epoch."""
-        leapt = ""
-        usual = {name: statistics.median(recent) for name, recent in self._recent.items()}
-        for name, value in done.terms.items():
-            recent = self._recent.setdefault(name, deque(maxlen=RECENT))
-            if len(recent) == RECENT and self._config.spike and not leapt:
-                # a term that is nearly nothing beside the total leaps all the time and means nothing
-                felt = value - usual[name] > FELT * usual.get("total", 0.0)
-                if felt and value > self._config.spike * usual[name] > 0:
-                    leapt = f"{name} leapt to {value:.3g}, usually {usual[name]:.3g}"
-            if math.isfinite(value):
-                recent.append(value)
-        if not leapt or done.epoch == self._spike_epoch:
-            return ""
-        self._spike_epoch = done.epoch
-        return leapt
 
     def _scheduled(self, step: int) -> bool:
         return bool(self._config.snapshot_every and step % self._config.snapshot_every == 0)

@@ -140,7 +140,7 @@ class Loop:
             self._totals.add(done)
             self.emit(done)
             self._monitors.take(done, measured)
-            leapt = self.captures.spike(done)
+            leapt = self.captures.spikes.leapt(done)
             if leapt:
                 self._keep_spike(done, leapt)
         for step, captured in self._captured:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..runs.events import EpochDone, StepDone, Summary
+from ..runs.events import EpochDone, StepDone
+from ..runs.summaries import summarize
 
 MOST_UNREAD = 20
 """Steps whose losses may stay unread: a non-finite value is seen at most this much later."""
@@ -76,15 +76,6 @@ class EpochTotals:
         self.rows = rows.tolist()
         self.images, self.objects = int(str(state["images"])), int(str(state["objects"]))
         self.seconds, self.lr = float(str(state["seconds"])), float(str(state["lr"]))
-
-
-def summarize(values: np.ndarray) -> Summary:
-    """Mean, spread, trend (last quarter's mean minus the first's) and last value of one epoch."""
-    if not len(values):
-        return Summary(math.nan, math.nan, math.nan, math.nan)
-    quarter = max(1, len(values) // 4)
-    trend = float(values[-quarter:].mean() - values[:quarter].mean())
-    return Summary(float(values.mean()), float(values.std()), trend, float(values[-1]))
 
 
 class StepReader:

@@ -84,10 +84,10 @@ def step(number: int, lobj: float, lcls: float = 0.01, epoch: int = 1) -> ev.Ste
 
 
 def test_a_leap_is_a_spike_once_an_epoch(make: Make) -> None:
-    captures = make().captures
+    spikes = make().captures.spikes
     for number in range(60):
-        assert captures.spike(step(number, 2.0 + number % 3)) == ""
-    assert captures.spike(step(60, 3.0, lcls=0.5)) == "", "nearly nothing beside the total"
-    assert captures.spike(step(61, 50.0)).startswith("lobj leapt to 50, usually")
-    assert captures.spike(step(62, 50.0)) == "", "said in this epoch"
-    assert captures.spike(step(63, 50.0, epoch=2)) != ""
+        assert spikes.leapt(step(number, 2.0 + number % 3)) == ""
+    assert spikes.leapt(step(60, 3.0, lcls=0.5)) == "", "nearly nothing beside the total"
+    assert spikes.leapt(step(61, 50.0)).startswith("lobj leapt to 50, usually")
+    assert spikes.leapt(step(62, 50.0)) == "", "said in this epoch"
+    assert spikes.leapt(step(63, 50.0, epoch=2)) != ""

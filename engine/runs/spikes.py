@@ -1,0 +1,41 @@
+"""Leaps of a loss term, told from its own recent values."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+
+from .events import StepDone
+
+RECENT = 50
+"""Steps whose median says what a term usually is."""
+FELT = 0.5
+"""A leap counts where it adds this share of the usual total."""
+
+
+class Spikes:
+    """Shown every step in turn. ``factor``: how many times its median a term must leap to; 0: never."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._recent: dict[str, deque[float]] = {}
+        self._epoch = 0
+
+    def leapt(self, done: StepDone) -> str:
+        """What leapt at this step, or an empty string. At most once an epoch."""
+        leapt = ""
+        usual = {name: statistics.median(recent) for name, recent in self._recent.items() if recent}
+        for name, value in done.terms.items():
+            recent = self._recent.setdefault(name, deque(maxlen=RECENT))
+            if len(recent) == RECENT and self._factor and not leapt:
+                # a term that is nearly nothing beside the total leaps all the time and means nothing
+                felt = value - usual[name] > FELT * usual.get("total", 0.0)
+                if felt and value > self._factor * usual[name] > 0:
+                    leapt = f"{name} leapt to {value:.3g}, usually {usual[name]:.3g}"
+            if math.isfinite(value):
+                recent.append(value)
+        if not leapt or done.epoch == self._epoch:
+            return ""
+        self._epoch = done.epoch
+        return leapt
