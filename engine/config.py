@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -272,10 +272,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         key, value = parse_override(override)
         _put(values, key, value, override)
         sources[".".join(key)] = f"--set {override}"
+    return config_from(values, path, sources)
+
+
+def config_from(values: Mapping[str, Any], where: object, sources: Mapping[str, str] | None = None) -> Config:
+    """A config of plain values, as TOML holds them. Raises ``UserError`` naming ``where`` they stand."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, path, sources) from None
+        raise _explain(error, where, sources or {}) from None
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -334,7 +339,7 @@ def _put(values: dict[str, Any], key: list[str], value: Any, override: str) -> N
     table[name] = value
 
 
-def _explain(error: ValidationError, path: Path, sources: dict[str, str]) -> UserError:
+def _explain(error: ValidationError, path: object, sources: Mapping[str, str]) -> UserError:
     """The first complaint, as one line: an unknown key before everything else."""
     complaints = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     first = complaints[0]
