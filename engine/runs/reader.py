@@ -102,9 +102,11 @@ class RunReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def meta(self) -> dict[str, Any]:
-        """What ``RunWriter.set_meta`` kept."""
-        found = self._all("SELECT name, value FROM meta WHERE name != 'version'")
+    def meta(self, name: str = "") -> dict[str, Any]:
+        """What ``RunWriter.set_meta`` kept: all of it, or the one value of that name."""
+        found = self._all(
+            "SELECT name, value FROM meta WHERE name != 'version' AND (? = '' OR name = ?)", (name, name)
+        )
         return {name: json.loads(value) for name, value in found}
 
     def columns(self) -> list[str]:
@@ -126,7 +128,7 @@ class RunReader:
         self, columns: list[str], lo: int = 1, hi: int | None = None, points: int = 400
     ) -> dict[str, Series]:
         """``series`` of several columns, all of the same moment."""
-        with self._moment():
+        with self.moment():
             known = self.columns()
             last = self.last_step()
             lo, hi = max(1, lo), last if hi is None else min(hi, last)
@@ -137,13 +139,13 @@ class RunReader:
 
     def new_steps(self, after: int, limit: int = 10_000) -> list[ev.StepDone]:
         """Up to ``limit`` steps above step ``after``, oldest first."""
-        with self._moment():
+        with self.moment():
             numbers, rows = self._rows(after, limit)
             return codec.steps_from_rows(numbers, rows, self.columns())
 
     def rows(self, after: int = 0, limit: int = 10_000) -> tuple[Ints, Floats]:
         """Up to ``limit`` step numbers above ``after`` and their values ``[n, columns]``, for an export."""
-        with self._moment():
+        with self.moment():
             return self._rows(after, limit)
 
     def events(self, cursor: Cursor, limit: int = 10_000) -> tuple[list[ev.Event], Cursor]:
@@ -152,7 +154,7 @@ class RunReader:
         At most about ``limit``; call again until nothing comes. A resumed run goes back to an earlier step:
         then ``RunStarted`` comes again with its ``first_step``, followed by steps seen before.
         """
-        with self._moment():
+        with self.moment():
             columns = self.columns()
             found = self._all(
                 "SELECT seq, kind, after_step, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -176,7 +178,7 @@ class RunReader:
 
     def newest_cursor(self, steps: int = 0) -> Cursor:
         """A cursor that skips everything up to now but the last ``steps`` steps."""
-        with self._moment():
+        with self.moment():
             seq = self._all("SELECT coalesce(max(seq), 0) FROM events")[0][0]
             return Cursor(seq, max(0, self.last_step() - steps))
 
@@ -185,11 +187,25 @@ class RunReader:
         found = self._decoded("RunStarted", last=1)
         return found[0] if found else None
 
-    def epochs(self) -> list[ev.EpochDone]:
-        return self._decoded("EpochDone")
+    def epochs(self, last: int | None = None) -> list[ev.EpochDone]:
+        """Every finished one, or the ``last`` few, oldest first."""
+        return self._decoded("EpochDone", last)
 
     def evaluations(self) -> list[ev.EvaluationDone]:
         return self._decoded("EvaluationDone")
+
+    def scores(self) -> list[tuple[float, float, float]]:
+        """mAP50, mAP50-95 and seconds of every evaluation: for a list of runs, where ``evaluations`` with
+        their classes would cost too much."""
+        found = self._all("SELECT body FROM events WHERE kind = 'EvaluationDone' ORDER BY seq")
+        bodies = [json.loads(body) for (body,) in found]
+        return [(body["map50"], body["map50_95"], body["seconds"]) for body in bodies]
+
+    def moments(self, kind: str = "") -> list[tuple[int, float]]:
+        """For every event (of one kind) the step before it and when it was written, in seconds since 1970,
+        oldest first: a step's own time lies between two of them."""
+        query = "SELECT after_step, time FROM events WHERE ? IN ('', kind) ORDER BY seq"
+        return [(int(step), float(time)) for step, time in self._all(query, (kind,))]
 
     def checkpoints(self) -> list[ev.CheckpointSaved]:
         return self._decoded("CheckpointSaved")
@@ -201,6 +217,9 @@ class RunReader:
 
     def findings(self) -> list[ev.FindingRaised]:
         return self._decoded("FindingRaised")
+
+    def cleared(self) -> list[ev.FindingCleared]:
+        return self._decoded("FindingCleared")
 
     def log(self, last: int = 200) -> list[LogEntry]:
         """The last lines, oldest first."""
@@ -224,7 +243,7 @@ class RunReader:
 
     def status(self) -> RunStatus:
         """Whether it runs, ended (and how), or lost its writer."""
-        with self._moment():
+        with self.moment():
             writer = Writer.of(self._connection)
             newest = self._all(
                 "SELECT kind, body FROM events WHERE kind IN ('RunStarted', 'RunEnded')"
@@ -243,18 +262,8 @@ class RunReader:
             return replace(known, state=state, doing=doing[0].state if doing else "")
         return replace(known, state="dead") if newest or self.last_step() else known
 
-    # inside
-
-    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise UserError(
-                f"cannot be read: {error}", where=self.folder.database, fix="try again, or restore the file"
-            ) from None
-
     @contextmanager
-    def _moment(self) -> Iterator[None]:
+    def moment(self) -> Iterator[None]:
         """Several queries that see the same state. In WAL it hinders nobody; it is never left open."""
         if self._connection.in_transaction:
             yield
@@ -265,6 +274,16 @@ class RunReader:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("COMMIT")
+
+    # inside
+
+    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise UserError(
+                f"cannot be read: {error}", where=self.folder.database, fix="try again, or restore the file"
+            ) from None
 
     def _decoded(self, kind: str, last: int | None = None) -> list[Any]:
         found = self._all(

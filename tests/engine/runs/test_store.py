@@ -319,7 +319,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     infos = list_runs(tmp_path)
     assert [(info.name, info.status) for info in infos] == [
         ("demo-2", "stopped"),
-        ("demo-1", "unfinished"),
+        ("demo-1", "dead"),
         ("demo-0", "finished"),
         ("broken", "damaged"),
     ]

@@ -83,7 +83,7 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path: Path, shared: bool)
                 assert series.finite.sum() == last
                 assert np.average(series.mean, weights=series.finite) == pytest.approx((last + 1) / 16)
             assert ("no write-ahead log" in "".join(line.text for line in reader.log())) == shared
-        assert [info.status for info in list_runs(tmp_path)] == ["unfinished"]
+        assert [info.status for info in list_runs(tmp_path)] == ["dead"]
 
 
 def test_ten_readers_while_one_writes(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_writer_killed_before_it_made_its_tables(tmp_path: Path) -> None:
     folder.database.touch()
     assert list_runs(tmp_path)[0].status == "damaged"
     RunWriter(folder).close()
-    assert list_runs(tmp_path)[0].status == "unfinished"
+    assert list_runs(tmp_path)[0].status == "empty"
 
 
 def test_not_a_store(tmp_path: Path) -> None:
