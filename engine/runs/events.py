@@ -187,6 +187,8 @@ class Subscription:
     dropped_steps: int = 0
     arrived: threading.Event = field(default_factory=threading.Event)
     """Set at each event: for a reader that would rather wait than poll."""
+    told: threading.Event = field(default_factory=threading.Event)
+    """Set at each event other than ``StepDone``: for one that waits for news and takes the steps along."""
     _steps: deque[tuple[int, Event]] = field(default_factory=deque)
     _others: deque[tuple[int, Event]] = field(default_factory=deque)
 
@@ -198,10 +200,12 @@ class Subscription:
             self._steps.append((number, event))
         else:
             self._others.append((number, event))
+            self.told.set()
         self.arrived.set()
 
     def drain(self) -> list[Event]:
         self.arrived.clear()
+        self.told.clear()
         waiting = [queue.popleft() for queue in (self._steps, self._others) for _ in range(len(queue))]
         return [event for _, event in sorted(waiting, key=lambda item: item[0])]
 

@@ -13,11 +13,15 @@ from .writer import RunWriter
 
 BEAT = 5.0
 """Seconds between two signs of life while nothing happens: a paused run is not a dead one."""
+SHORTEST = 0.1
+"""Seconds between two writes where something other than a step happened: who pauses a run from another
+terminal sees it paused at once."""
 _PENDING = 100_000
 
 
 class StoreSubscriber:
-    """Writes a subscription's events about once an ``interval``, and the last of them at ``close``.
+    """Writes a subscription's events about once an ``interval``, earlier where something other than a step
+    happened, and the last of them at ``close``.
 
     Where the disk refuses, ``on_error`` is called once with one line and training goes on; what could not be
     written is kept (of steps the newest 100,000) and tried again, so a disk with room again loses little.
@@ -45,6 +49,7 @@ class StoreSubscriber:
     def close(self, timeout: float = 30.0) -> None:
         """Write everything emitted so far and close the store. May be called twice."""
         self._closing.set()
+        self._subscription.told.set()
         self._thread.join(timeout)
 
     @property
@@ -53,7 +58,9 @@ class StoreSubscriber:
         return self._warned
 
     def _run(self) -> None:
-        while not self._closing.wait(self._interval):
+        while not self._closing.is_set():
+            if self._subscription.told.wait(self._interval):
+                self._closing.wait(SHORTEST)
             self._flush()
         self._flush()
         try:

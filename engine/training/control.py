@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
+from ..runs import requests
+
 Request = Literal["checkpoint", "snapshot"]
 
 
@@ -77,6 +79,26 @@ class Control:
             self._stop = True
             self._changed.notify_all()
 
+    def obey(self, request: requests.Request) -> None:
+        """What somebody in another process asked for."""
+        match request.kind:
+            case "pause":
+                self.pause()
+            case "resume":
+                self.resume()
+            case "step":
+                self.step(request.count)
+            case "epoch_end":
+                self.to_epoch_end()
+            case "snapshot":
+                self.snapshot()
+            case "checkpoint":
+                self.checkpoint()
+            case "stop":
+                self.stop()
+            case "lr":
+                self.scale_lr(request.factor)
+
     @property
     def paused(self) -> bool:
         return self._paused and self._steps_allowed == 0
@@ -91,8 +113,16 @@ class Control:
 
     # called by the training thread
 
-    def wait_turn(self, serve: Callable[[Request], None], on_pause: Callable[[], None]) -> bool:
-        """Block while paused, serving requests; True for one more step, False to stop."""
+    def wait_turn(
+        self,
+        serve: Callable[[Request], None],
+        on_pause: Callable[[], None],
+        on_resume: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Block while paused, serving requests; True for one more step, False to stop.
+
+        ``on_pause`` is called before the first wait, ``on_resume`` before the step that ends the pause.
+        """
         announced = False
         while True:
             with self._changed:
@@ -100,14 +130,16 @@ class Control:
                 if not requests:
                     if self._stop:
                         return False
-                    if not self._paused:
-                        return True
-                    if self._steps_allowed:
+                    go_on = not self._paused or self._steps_allowed > 0
+                    if go_on and self._paused:
                         self._steps_allowed -= 1
-                        return True
-                    if announced:
+                    if not go_on and announced:
                         self._changed.wait()
                         continue
+            if not requests and go_on:
+                if announced:
+                    on_resume()
+                return True
             for request in requests:
                 serve(request)
             if not requests and not announced:

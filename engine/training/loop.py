@@ -83,7 +83,7 @@ class Loop:
         batches = self.parts.loader.train_batches(self.step, self.total_steps, self.config.augment.mosaic_off)
         self.emit(ev.StateChanged("training"))
         while self.step < self.total_steps:
-            if not self.control.wait_turn(self._serve, self._on_pause):
+            if not self.control.wait_turn(self._serve, self._on_pause, self._on_resume):
                 return self._stopped()
             self._one_step(batches)
             epoch_done = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
@@ -219,6 +219,9 @@ class Loop:
     def _on_pause(self) -> None:
         self._read()
         self.emit(ev.StateChanged("paused"))
+
+    def _on_resume(self) -> None:
+        self.emit(ev.StateChanged("training"))
 
     def _validate(self) -> None:
         assert self.parts.val is not None

@@ -18,6 +18,7 @@ from .capture import Captures
 from .checkpoint import load_state
 from .control import Control
 from .loop import Loop
+from .obeying import Obeying
 from .setup import put_together
 
 FREE_TO_DIFFER = {("train", "workers"), ("train", "device"), ("train", "log_seconds"), ("data", "cache")}
@@ -68,10 +69,12 @@ class Training:
             self.feed.emit,
         )
         self._store = self._open_store()
+        self._obeying = Obeying(self.folder, self.control, self.log)
 
     def run(self) -> ev.RunEnded:
         """All of the training, in the calling thread."""
         loop = None
+        self._obeying.start()
         try:
             loop = Loop(
                 self.config,
@@ -89,6 +92,7 @@ class Training:
             ended = ev.RunEnded(
                 "failed", _in_one_line(error, self.parts.user), step, epoch, _exit_code(error)
             )
+        self._obeying.close()
         self.feed.emit(ended)
         self.parts.close()
         self._store.close()

@@ -86,3 +86,20 @@ def test_to_the_end_of_the_epoch(control: Control) -> None:
     control.resume()
     control.epoch_ended()
     assert not control.paused, "only the one epoch was asked for"
+
+
+def test_the_end_of_a_pause_is_told_before_the_next_step(control: Control) -> None:
+    said: list[str] = []
+
+    def turn() -> bool:
+        return control.wait_turn(lambda _: None, lambda: said.append("pause"), lambda: said.append("resume"))
+
+    assert turn()
+    assert said == []
+    control.pause()
+    threading.Timer(0.02, control.step).start()
+    assert turn()
+    assert said == ["pause", "resume"]
+    control.resume()
+    assert turn()
+    assert said == ["pause", "resume"]
