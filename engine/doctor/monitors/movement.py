@@ -24,7 +24,7 @@ class Movement:
         self.missing = tuple(name for name, p in named if id(p) not in held)
         """Trainable, but not in the optimizer."""
         self._parameters = [p for _, p in named]
-        self._views = [_spread(p) for p in self._parameters]
+        self._views = [spread(p) for p in self._parameters]
         counts = torch.tensor([view.numel() for view in self._views])
         device = self._parameters[0].device
         self._owner = torch.repeat_interleave(torch.arange(len(named)), counts).to(device)
@@ -91,7 +91,7 @@ def _nodes(preds: list[Tensor]) -> Iterator[torch.autograd.graph.Node]:
                 waiting.append(into)
 
 
-def _spread(parameter: nn.Parameter) -> Tensor:
+def spread(parameter: Tensor) -> Tensor:
     """A view of evenly spaced values in the order in which they lie in memory, whatever the format."""
     count = parameter.numel()
     step = -(-count // VALUES) or 1
