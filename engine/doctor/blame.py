@@ -13,7 +13,9 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
 
     A finding is a consequence where a probe showed it (``follows``: it vanished when that function was
     replaced by the reference), or where it concerns the same loss term or channels of the same function.
-    What the data show of the config (anchors that do not meet them) comes after what is wrong in the data.
+    What the data show comes after the functions: those were probed with made inputs, so nothing in the data
+    can be why one failed. What the data show of the config (anchors that do not meet them) comes after what
+    is wrong in the data itself.
     """
     rank = {name: place for place, name in enumerate(PIPELINE)}
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..yolo.plugin import Function, UserFunctions, line_at_fault
+from ..yolo.plugin_place import globals_of
 from .findings import Finding, Tensor
 
 SIGNATURES = {
@@ -52,17 +53,14 @@ class Called:
     def has(self, name: str) -> bool:
         return self.user.get(name) is not None
 
-    def line(self, name: str) -> int | None:
-        place = self.user.place(name)
-        number = place.rpartition(":")[2]
-        return int(number) if number.isdigit() else None
-
     def placed(self, finding: Finding) -> Finding:
         """With the file, and the function's line where the finding names none."""
-        if not self.has(finding.function):
+        if finding.file or not self.has(finding.function):
             return finding
-        line = finding.line if finding.line is not None else self.line(finding.function)
-        return replace(finding, file=finding.file or Path(self.user.path).name, line=line)
+        if finding.line is not None:
+            return replace(finding, file=Path(self.user.path).name)
+        file, line = self.user.written(finding.function)
+        return replace(finding, file=Path(file).name, line=line or None)
 
     def refusal(self, name: str, probe: str, message: str, *, expected: str, got: str, fix: str) -> Refusal:
         tensor = RETURNS[name][0]
@@ -125,7 +123,7 @@ def swapped(user: UserFunctions, references: Mapping[str, Callable[..., Any]]) -
     modules = {
         id(space): space
         for function in user.functions.values()
-        if isinstance(space := getattr(inspect.unwrap(function), "__globals__", None), dict)
+        if (space := globals_of(function)) is not None
     }
     for space in modules.values():
         for name, reference in references.items():

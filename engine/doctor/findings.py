@@ -12,7 +12,6 @@ Tensor = Literal["pred", "targets", "boxes", "labels", "image", "detections", "g
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 PIPELINE = (
     "config",
-    "data",
     "transform",
     "iou",
     "assign",
@@ -20,10 +19,12 @@ PIPELINE = (
     "loss",
     "detect",
     "build_model",
+    "data",
     "optimizer",
     "loop",
 )
-"""Upstream first: where several functions fail, the first of these is the likelier cause."""
+"""Upstream first: where several functions fail, the first of these is the likelier cause. The data come after
+the functions, which are probed without them."""
 
 
 @dataclass(frozen=True)

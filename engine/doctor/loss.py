@@ -12,12 +12,16 @@ import torch
 from .calling import Called
 from .findings import Finding, Table
 from .inputs import given, noise, scene
-from .loss_forms import judge_box_form, judge_confidence, judge_ignore, judge_liou, judge_total, judge_weight
+from .loss_forms import box_form, judge_box_form, judge_confidence, judge_liou
+from .loss_ignored import judge_ignore
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
+from .loss_maps import judge_maps
 from .loss_minima import judge_box, judge_classes, judge_negatives
 from .loss_objectness import judge_objectness
 from .loss_reduction import judge_reduction
 from .loss_run import OWN, TERMS, Trial, near
+from .loss_total import judge_total
+from .loss_weight import judge_size_weight, judge_weight
 from .stage import GROUPS, Stage, columns
 
 Results = Iterator[tuple[str, list[Finding]]]
@@ -77,11 +81,17 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
         yield "loss.ignore", judge_ignore(trial, "ignore_iou" in declared)
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
     if "lbox" not in bad:
-        yield "loss.form", judge_box_form(trial, said("box", profile.box))
-        yield "loss.weight", judge_weight(trial)
+        form = box_form(trial, said("box", profile.box))
+        judged = judge_box_form(trial, form, said("box", profile.box))
+        yield "loss.form", judged
+        weight = judge_weight(trial)
+        if not weight and form in ("mse", "smooth-l1"):
+            weight = judge_size_weight(trial)
+        yield "loss.weight", weight
     if "liou" not in bad:
         yield "loss.liou", judge_liou(trial)
     yield "loss.reduction", judge_reduction(trial, said("reduction", profile.reduction), bad)
+    yield "loss.maps", judge_maps(trial)
     yield "loss.state", _state(trial)
 
 
@@ -108,7 +118,7 @@ def _finite(trial: Trial) -> list[Finding]:
             where = "the gradient"
         if bad or channels:
             names = [n for n in bad if n in OWN] or list(bad)
-            shown = channels or tuple(c for c in GROUPS if any(c in OWN.get(n, ()) for n in names))
+            shown = channels or _culprits(run, preds, names)
             return [
                 Finding(
                     "error" if decisive else "warning",
@@ -127,6 +137,23 @@ def _finite(trial: Trial) -> list[Finding]:
                 )
             ]
     return []
+
+
+def _culprits(trial: Trial, preds: list[torch.Tensor], names: list[str]) -> tuple[str, ...]:
+    """The channels of these terms that alone make them not finite, all else standing at moderate values above
+    0; all of the terms' where that cannot be told."""
+    own = tuple(g for g in GROUPS if any(g in OWN.get(n, ()) for n in names))
+
+    def breaks(group: str) -> bool:
+        tried = [torch.full_like(p, 0.5) for p in preds]
+        for calm, pred in zip(tried, preds, strict=True):
+            if group:
+                calm[..., columns(group)] = pred[..., columns(group)]
+        values = trial.values(tried)
+        return not all(math.isfinite(values[n]) for n in names)
+
+    found = () if breaks("") else tuple(g for g in own if breaks(g))
+    return found or own
 
 
 def _extreme(trial: Trial) -> list[torch.Tensor]:

@@ -1,8 +1,7 @@
-"""Which form a term has: the confidence's, the box's, liou; the ignore rule; what total is made of."""
+"""Which form a term has: the confidence's, the box's, liou."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -12,7 +11,7 @@ from ..boxes import IouKind, to_xyxy
 from ..boxes import iou as corner_iou
 from .findings import Finding
 from .inputs import decoded, given, perfect, scene
-from .loss_run import TERMS, Trial, flat, near, unflat
+from .loss_run import Trial, flat, near, profile_seen, unflat
 from .stage import BOX_NAMES
 
 OTHER = "something else"
@@ -44,7 +43,7 @@ def judge_confidence(trial: Trial, declared: str | None) -> list[Finding]:
     if not form or form == declared:
         return []
     if declared is None:
-        return [] if form == trial.stage.detector.profile.confidence else [_seen("confidence", form)]
+        return [] if form == trial.stage.detector.profile.confidence else [profile_seen("confidence", form)]
     text = f"lobj is {form}, where confidence = {declared!r} is declared"
     return [
         Finding(
@@ -59,16 +58,6 @@ def judge_confidence(trial: Trial, declared: str | None) -> list[Finding]:
             term="lobj",
         )
     ]
-
-
-def _seen(key: str, value: str) -> Finding:
-    return Finding(
-        "info",
-        "loss.profile",
-        "loss",
-        f"the loss has {key} = {value!r}; [loss] {key} is not set, so it is checked against that",
-        fix=f'set loss.{key} = "{value}"',
-    )
 
 
 def _one_truth(trial: Trial) -> Trial:
@@ -194,12 +183,12 @@ def _log_change(trial: Trial, step: float) -> float:
     return float(torch.tensor(float(_pair(trial, unflat(rows, preds))[0][3]) / before).log())
 
 
-def judge_box_form(trial: Trial, declared: str | None) -> list[Finding]:
-    form = box_form(trial, declared)
+def judge_box_form(trial: Trial, form: str, declared: str | None) -> list[Finding]:
+    """``form``: what ``box_form`` found."""
     if form == declared or not form:
         return []
     if declared is None:
-        return [] if form in (trial.stage.detector.profile.box, OTHER) else [_seen("box", form)]
+        return [] if form in (trial.stage.detector.profile.box, OTHER) else [profile_seen("box", form)]
     plain = {"mse", "smooth-l1"}
     sure = not (form in plain and declared in plain)
     text = f"lbox is {form}, where box = {declared!r} is declared"
@@ -213,39 +202,6 @@ def judge_box_form(trial: Trial, declared: str | None) -> list[Finding]:
             expected=declared,
             got=form,
             fix=f"make lbox {declared}" + ("" if form == OTHER else f', or set loss.box = "{form}"'),
-            term="lbox",
-        )
-    ]
-
-
-def judge_weight(trial: Trial) -> list[Finding]:
-    """lbox is linear in the weight channel (it may also leave that alone): squared or rooted, it is another
-    weighting of large against small boxes than the layout declares."""
-    if "weight" not in trial.stage.layout.target:
-        return []
-    preds = near(trial, 3)
-    values = []
-    for factor in (0.5, 1.0, 1.5):
-        targets = trial.scene.targets
-        for target in targets:
-            target[..., 6] *= factor
-        values.append(trial.values(preds, targets)["lbox"])
-    bend, slope = values[0] - 2 * values[1] + values[2], values[2] - values[0]
-    if abs(slope) < 1e-4 * abs(values[1]) or abs(bend) < 0.02 * abs(slope):
-        return []
-    power = math.log(values[2] / values[0]) / math.log(3) if min(values) > 0 else math.nan
-    return [
-        Finding(
-            "error",
-            "loss.weight",
-            "loss",
-            "lbox is not in proportion to targets' weight"
-            + (f": it goes with its power {power:.2g}" if math.isfinite(power) else ""),
-            tensor="targets",
-            channels=("weight",),
-            expected=f"{values[1] + slope / 2:.4g} with the weight times 1.5",
-            got=f"{values[2]:.4g} ({values[0]:.4g} with half of it, {values[1]:.4g} as it is)",
-            fix=f"{trial.stage.raw(['weight'], 'targets')} times the difference, once squared",
             term="lbox",
         )
     ]
@@ -280,148 +236,3 @@ def judge_liou(trial: Trial) -> list[Finding]:
             term="liou",
         )
     ]
-
-
-def judge_ignore(trial: Trial, declared: bool) -> list[Finding]:
-    """Negatives upon a truth: without a loss where ignore_iou is set, pulled to 0 where it is 0."""
-    threshold = trial.stage.detector.profile.ignore_iou
-    edge = threshold or 0.6
-    preds = near(trial, 1)
-    over = ~trial.positive & (trial.best_overlaps(preds) > min(0.97, edge + 0.1))
-    if not bool(over.any()):
-        return []
-    moved = trial.grads(preds, ["lobj"])["lobj"][over, 0] != 0
-    share = float(moved.float().mean())
-    if declared:
-        wrong = share > 0.02 if threshold else share < 0.98
-        if not wrong:
-            return []
-        slot = int(over.nonzero()[0])
-        text = (
-            (
-                "negatives that overlap a truth by more than "
-                f"ignore_iou = {threshold:g} are punished all the same"
-            )
-            if threshold
-            else "negatives that overlap a truth are left out, where ignore_iou = 0 is declared"
-        )
-        return [
-            Finding(
-                "error",
-                "loss.ignore",
-                "loss",
-                text,
-                channels=("conf",),
-                expected="no gradient" if threshold else "a pull to 0",
-                got=f"{share:.0%} of them have a gradient",
-                fix=f"leave out negatives whose best IoU is above {threshold:g}"
-                if threshold
-                else "apply the no-object part to every negative, or declare ignore_iou",
-                cell=trial.cell(slot),
-                term="lobj",
-            )
-        ]
-    ignores = share < 0.5
-    if ignores == bool(threshold):
-        return []
-    value = "a threshold above 0" if ignores else "0"
-    return [
-        Finding(
-            "info",
-            "loss.profile",
-            "loss",
-            (
-                f"the loss {'leaves out' if ignores else 'punishes'} negatives that overlap "
-                f"a truth; [loss] ignore_iou is not set, so it is checked against {value}"
-            ),
-            fix="set loss.ignore_iou" + ("" if ignores else " = 0"),
-        )
-    ]
-
-
-def judge_total(trial: Trial, declared: bool, bad: set[str]) -> list[Finding]:
-    """total is the sum of the profile's terms, each with a positive constant factor.
-
-    ``bad``: terms known to be wrong already.
-    """
-    profile = trial.stage.detector.profile
-    preds = near(trial, 8)
-    leaves = [p.detach().clone().requires_grad_() for p in preds]
-    terms = trial.terms(leaves)
-    names = [n for n in terms if n != "total"]
-    if not terms["total"].requires_grad:
-        return [
-            Finding(
-                "error",
-                "loss.total",
-                "loss",
-                "total carries no gradient: nothing can be learnt from it",
-                tensor="gradient",
-                expected="a scalar with a graph",
-                got="a detached number",
-                fix="sum the terms as tensors, without .item(), .detach() or float()",
-                term="total",
-            )
-        ]
-    grads = trial.grads(preds, [*names, "total"])
-    used = [n for n in names if float(grads[n].abs().max()) > 0]
-    matrix = torch.stack([grads[n].flatten() for n in used], 1).double()
-    goal = grads["total"].flatten().double()
-    scale = matrix.norm(dim=0).clamp(min=1e-30)
-    factors = torch.linalg.lstsq(matrix / scale, goal.unsqueeze(1)).solution[:, 0] / scale
-    rest = float((matrix @ factors - goal).norm() / goal.norm().clamp(min=1e-30))
-    found = dict(zip(used, factors.tolist(), strict=True))
-    if "liou" in found and "lbox" in found:
-        i, j = used.index("liou"), used.index("lbox")
-        close = float((matrix[:, i] @ matrix[:, j]) / (scale[i] * scale[j]))
-        if abs(close) > 0.999:  # one and the same up to a factor: which of them it is makes no difference
-            found.pop("liou")
-    shown = " + ".join(f"{value:.3g} {name}" for name, value in found.items() if abs(value) > 1e-4) or "0"
-    expected = " + ".join(profile.total)
-    findings = []
-
-    def say(text: str, channels: tuple[str, ...], term: str, fix: str) -> None:
-        findings.append(
-            Finding(
-                "error",
-                "loss.total",
-                "loss",
-                text,
-                tensor="gradient",
-                channels=channels,
-                expected=expected,
-                got=shown,
-                fix=fix,
-                term=term,
-            )
-        )
-
-    own = {"lcls": ("class",), "lbox": BOX_NAMES, "lobj": ("conf",), "liou": BOX_NAMES}
-    for name in TERMS:
-        factor = found.get(name)
-        if factor is None:
-            continue
-        if name in profile.total and abs(factor) <= 1e-4:
-            # undeclared, a total that holds liou for lbox is a choice; without lcls or lobj it is none
-            if declared or name != "liou":
-                say(f"total leaves out {name}", own[name], name, f"add {name} to total")
-        elif name in profile.total and factor < 0:
-            say(f"total takes {name} with the wrong sign", own[name], name, f"add {name}")
-        elif name not in profile.total and abs(factor) > 1e-3:
-            if declared:
-                say(
-                    f"total holds {name}, which [loss] total does not list",
-                    own[name],
-                    name,
-                    f'take it out, or list "{name}" in loss.total',
-                )
-            elif not bad:
-                findings.append(_seen("total", ", ".join(n for n in TERMS if abs(found.get(n, 0)) > 1e-3)))
-    if not findings and rest > 5e-3:
-        say(
-            "total is not a sum of its terms: the gradient holds something else",
-            (),
-            "total",
-            f"total = {expected}",
-        )
-    return findings

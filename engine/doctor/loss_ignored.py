@@ -1,4 +1,4 @@
-"""The ignore rule is a box's own: an anchor beside one that overlaps a truth keeps its no-object loss."""
+"""The ignore rule: whether it is there as declared, and each box's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from .findings import Finding
 from .inputs import encode_box, given, perfect
-from .loss_run import Trial
+from .loss_run import Trial, near
 
 
 def judge_ignored_cell(trial: Trial) -> Finding | None:
@@ -50,3 +50,60 @@ def judge_ignored_cell(trial: Trial) -> Finding | None:
         cell=(0, y, x + 1, a),
         term="lobj",
     )
+
+
+def judge_ignore(trial: Trial, declared: bool) -> list[Finding]:
+    """Negatives upon a truth: without a loss where ignore_iou is set, pulled to 0 where it is 0."""
+    threshold = trial.stage.detector.profile.ignore_iou
+    edge = threshold or 0.6
+    preds = near(trial, 1)
+    over = ~trial.positive & (trial.best_overlaps(preds) > min(0.97, edge + 0.1))
+    if not bool(over.any()):
+        return []
+    moved = trial.grads(preds, ["lobj"])["lobj"][over, 0] != 0
+    share = float(moved.float().mean())
+    if declared:
+        wrong = share > 0.02 if threshold else share < 0.98
+        if not wrong:
+            return []
+        slot = int(over.nonzero()[0])
+        text = (
+            (
+                "negatives that overlap a truth by more than "
+                f"ignore_iou = {threshold:g} are punished all the same"
+            )
+            if threshold
+            else "negatives that overlap a truth are left out, where ignore_iou = 0 is declared"
+        )
+        return [
+            Finding(
+                "error",
+                "loss.ignore",
+                "loss",
+                text,
+                channels=("conf",),
+                expected="no gradient" if threshold else "a pull to 0",
+                got=f"{share:.0%} of them have a gradient",
+                fix=f"leave out negatives whose best IoU is above {threshold:g}"
+                if threshold
+                else "apply the no-object part to every negative, or declare ignore_iou",
+                cell=trial.cell(slot),
+                term="lobj",
+            )
+        ]
+    ignores = share < 0.5
+    if ignores == bool(threshold):
+        return []
+    value = "a threshold above 0" if ignores else "0"
+    return [
+        Finding(
+            "info",
+            "loss.profile",
+            "loss",
+            (
+                f"the loss {'leaves out' if ignores else 'punishes'} negatives that overlap "
+                f"a truth; [loss] ignore_iou is not set, so it is checked against {value}"
+            ),
+            fix="set loss.ignore_iou" + ("" if ignores else " = 0"),
+        )
+    ]

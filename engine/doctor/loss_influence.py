@@ -244,10 +244,12 @@ def judge_targets(trial: Trial, sensitive: dict[str, dict[str, float]]) -> list[
     for term, moved in sensitive.items():
         follows = {name for name in moved if name != "mask only"}
         extra, missing = follows - _about(term), _needed(trial, term) - follows
-        if "weight" in extra and term in ("lcls", "lobj"):
-            extra.discard("weight")  # a scale of its parts that the data does not change: only odd
+        if "weight" in extra and term in ("lcls", "lobj") and "mask only" in moved:
+            extra.discard("weight")  # a scale of its parts beside the mask: only odd
         if not (extra or missing):
             continue
+        if missing and not extra:
+            extra |= _read_instead(trial, term)
         wrong = extra | missing | ({"mask"} if extra and "mask only" not in moved else set())
         channels = tuple(name for name in trial.stage.layout.target if name in wrong)
         parts = []
@@ -274,6 +276,28 @@ def judge_targets(trial: Trial, sensitive: dict[str, dict[str, float]]) -> list[
             )
         )
     return findings
+
+
+def _read_instead(trial: Trial, term: str) -> set[str]:
+    """Channels of targets that move a term only where they take whole numbers: an id or a flag is read there."""
+    layout, preds = trial.stage.layout, near(trial, 3)
+    found = set()
+    for place, name in enumerate(layout.target):
+        if name in _about(term) or name == "iou":
+            continue
+        values = []
+        for number in (0.0, 1.0):
+            targets = trial.stage.detector.as_list(trial.stage.declared_targets(trial.scene.targets))
+            for target, head, positive in zip(targets, trial.stage.heads, trial.scene.positive, strict=True):
+                layout.to_canonical_axes(target, head, len(layout.target))[..., place][positive] = number
+            handed = trial.stage.detector.one_or_list(targets)
+            got = trial.called.call(
+                "loss", trial.stage.declared_pred(preds), handed, trial.stage.given_heads()
+            )
+            values.append(float(got[term]))
+        if abs(values[1] - values[0]) > SAME * (abs(values[0]) + 1e-9):
+            found.add(name)
+    return found
 
 
 def _target_fix(stage: Stage, term: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ from ..boxes import to_xyxy
 from ..yolo.decode import grid_cells
 from .findings import Finding
 from .inputs import decoded, perfect
-from .loss_run import Trial, flat, near, unflat
+from .loss_run import Trial, flat, near, profile_seen, unflat
 from .stage import BOX_NAMES
 
 
 @dataclass(frozen=True)
 class Objectness:
-    """What conf of positives is trained towards: ``iou``, ``one``, ``rising`` (a function of the IoU that
-    reaches 1), or nothing of the kind."""
+    """What conf of positives is trained towards: ``iou``, ``one``, ``rising`` (a weighting that moves the
+    minimum off the IoU, as focal ones do), or nothing of the kind."""
 
     kind: str
     findings: list[Finding]
@@ -40,7 +40,7 @@ def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
         kind = "one"
     if kind and wanted in (None, kind):
         usual = trial.stage.detector.profile.objectness
-        return Objectness(kind, [] if kind == usual else [_seen(kind)])
+        return Objectness(kind, [] if kind == usual else [profile_seen("objectness", kind)])
     if kind:
         text = (
             f"lobj trains conf towards {'the IoU' if kind == 'iou' else '1'}, "
@@ -55,17 +55,7 @@ def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
     roots = _conf_roots(trial, preds)
     if float(roots.min()) > 0.85 and float(roots.max() - roots.min()) < 0.02 and wanted in (None, "one"):
         return Objectness("one", [])  # 1, smoothed
-    return _explained_objectness(trial, preds, roots, overlap)
-
-
-def _seen(kind: str) -> Finding:
-    return Finding(
-        "info",
-        "loss.profile",
-        "loss",
-        f"the loss has objectness = {kind!r}; [loss] objectness is not set, so it is checked against that",
-        fix=f'set loss.objectness = "{kind}"',
-    )
+    return _explained_objectness(trial, preds, roots, overlap, wanted)
 
 
 def _conf_gradient(trial: Trial, preds: Sequence[Tensor], at: Tensor) -> Tensor:
@@ -101,13 +91,16 @@ def _pulled_down(trial: Trial, preds: list[Tensor]) -> Finding:
     )
 
 
-def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, overlap: Tensor) -> Objectness:
+def _explained_objectness(
+    trial: Trial, preds: list[Tensor], roots: Tensor, overlap: Tensor, wanted: str | None
+) -> Objectness:
     """The target that was used instead of the live IoU, or a rising function of it that reaches 1."""
     sure = perfect(trial.stage, trial.scene)
     at_one = _conf_roots(trial, sure)
     worst = int((roots - overlap).abs().argmax())
     expected, got = f"{float(overlap[worst]):.3f}, the IoU", f"{float(roots[worst]):.3f}"
-    for text, value, channels, severity in _other_targets(trial, preds):
+    plain = _is_plain(trial, preds, roots)
+    for text, value, channels, function_of_iou in _other_targets(trial, preds):
         if bool(((value.clamp(0, 1) - roots).abs() < 0.02).all()):
             finding = _objectness_finding(
                 trial,
@@ -118,9 +111,10 @@ def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, over
                 channels,
                 worst,
             )
-            if severity == "warning":
-                finding = Finding(**{**finding.__dict__, "severity": "warning"})
-            return Objectness("iou" if severity == "warning" else "", [finding])
+            if function_of_iou and not (plain and wanted):
+                # undeclared, or weighted as focal losses are: odd, and no proof
+                return Objectness("rising", [replace(finding, severity="warning")])
+            return Objectness("", [finding])
     ratio = roots / overlap
     steady = bool(((ratio - ratio.mean()).abs() < 0.03 * ratio.mean()).all())
     if steady and float(ratio.mean()) < 0.97:
@@ -131,7 +125,12 @@ def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, over
         fix = "take the no-object part where the mask is 0 alone"
         return Objectness("", [_objectness_finding(trial, text, expected, got, fix, ("conf",), worst)])
     if float(at_one.min()) > 0.95 and _rises(overlap, roots):
-        return Objectness("rising", [])
+        if not plain:
+            return Objectness("rising", [])
+        text = "lobj trains conf towards a function of the IoU, not towards the IoU itself"
+        fix = "target = the IoU itself, detached: neither powers nor a mixture with 1"
+        finding = _objectness_finding(trial, text, expected, got, fix, ("conf",), worst)
+        return Objectness("rising", [finding if wanted else replace(finding, severity="warning")])
     if float(at_one.min()) < 0.95 and bool(((roots - roots.mean()).abs() < 0.02).all()):
         text = (
             f"lobj trains conf of positives towards {float(roots.mean()):.2f}: "
@@ -144,12 +143,27 @@ def _explained_objectness(trial: Trial, preds: list[Tensor], roots: Tensor, over
     return Objectness("", [_objectness_finding(trial, text, expected, got, fix, ("conf",), worst)])
 
 
+def _is_plain(trial: Trial, preds: Sequence[Tensor], targets: Tensor) -> bool:
+    """Whether conf's gradient on positives is that of a squared error or a cross-entropy towards ``targets``,
+    without a weighting (focal, say) that could have moved the minimum there."""
+    logits = (-2.0, -0.7, 0.4, 1.8)
+    sigma = torch.tensor(logits).sigmoid().unsqueeze(1)
+    moved = torch.stack([_conf_gradient(trial, preds, torch.full_like(targets, at)) for at in logits])
+    for shape in (sigma - targets, (sigma - targets) * sigma * (1 - sigma)):
+        clear = (sigma - targets).abs() > 0.1
+        factor = (moved * shape * clear).sum(0) / (shape**2 * clear).sum(0)
+        rest = (moved - factor * shape).abs() * clear
+        if bool((rest.amax(0) < 0.03 * (moved.abs() * clear).amax(0)).all()):
+            return True
+    return False
+
+
 def _rises(overlap: Tensor, roots: Tensor) -> bool:
     order = overlap.argsort()
     return bool((roots[order].diff() > -0.01).all())
 
 
-def _other_targets(trial: Trial, preds: list[Tensor]) -> list[tuple[str, Tensor, tuple[str, ...], str]]:
+def _other_targets(trial: Trial, preds: list[Tensor]) -> list[tuple[str, Tensor, tuple[str, ...], bool]]:
     box, truth, prior, grid, pixel = [], [], [], [], []
     for head, boxes, target, pred in zip(
         trial.stage.heads, decoded(trial.stage, preds), trial.scene.assigned.targets, preds, strict=True
@@ -172,32 +186,34 @@ def _other_targets(trial: Trial, preds: list[Tensor]) -> list[tuple[str, Tensor,
     centred = [torch.cat((torch.zeros_like(e[:, :2]), e[:, 2:]), 1) for e in (p, t, q)]
     everything = ("x", "y", "w", "h")
     units = (("grid", g), ("pixel", px), ("image", torch.ones_like(g)))
-    found: list[tuple[str, Tensor, tuple[str, ...], str]] = [
-        ("the IoU of the anchor's box with the truth", of(q, t), everything, "error"),
-        ("the IoU of the anchor's size with the truth's", of(centred[2], centred[1]), everything, "error"),
-        ("the IoU of the prediction with the anchor", of(p, q), everything, "error"),
-        ("the IoU of the sizes alone", of(centred[0], centred[1]), ("x", "y"), "error"),
-        ("1 - IoU", 1 - of(p, t), ("conf",), "error"),
-        ("the IoU of boxes read as corners", corner_iou(p, t), everything, "error"),
-        ("the IoU of the raw, undecoded box with the truth", of(raw, t), everything, "error"),
-        ("the IoU of the raw box (sigmoid on x, y) with the truth", of(soft, t), everything, "error"),
-        ("the IoU with the true box divided by the grid once more", of(p, t / g), everything, "error"),
+    found: list[tuple[str, Tensor, tuple[str, ...], bool]] = [
+        ("the IoU of the anchor's box with the truth", of(q, t), everything, False),
+        ("the IoU of the anchor's size with the truth's", of(centred[2], centred[1]), everything, False),
+        ("the IoU of the prediction with the anchor", of(p, q), everything, False),
+        ("the IoU of the sizes alone", of(centred[0], centred[1]), ("x", "y"), False),
+        ("1 - IoU", 1 - of(p, t), ("conf",), False),
+        ("the IoU of boxes read as corners", corner_iou(p, t), everything, False),
+        ("the IoU of the raw, undecoded box with the truth", of(raw, t), everything, False),
+        ("the IoU of the raw box (sigmoid on x, y) with the truth", of(soft, t), everything, False),
+        ("the IoU with the true box divided by the grid once more", of(p, t / g), everything, False),
         (
             "the IoU of the prediction divided by the grid once more with the truth",
             of(p / g, t),
             everything,
-            "error",
+            False,
         ),
-        ("the IoU with the true box in cells", of(p, t * g), everything, "error"),
-        ("the IoU of the prediction in cells with the truth in 0..1", of(p * g, t), everything, "error"),
-        ("the IoU with x and y of the truth swapped", of(p, t[:, [1, 0, 2, 3]]), ("x", "y"), "error"),
-        ("the IoU with w and h of the truth swapped", of(p, t[:, [0, 1, 3, 2]]), ("w", "h"), "error"),
-        ("the square of the IoU", of(p, t) ** 2, ("conf",), "warning"),
-        ("the square root of the IoU", of(p, t).sqrt(), ("conf",), "warning"),
+        ("the IoU with the true box in cells", of(p, t * g), everything, False),
+        ("the IoU of the prediction in cells with the truth in 0..1", of(p * g, t), everything, False),
+        ("the IoU with x and y of the truth swapped", of(p, t[:, [1, 0, 2, 3]]), ("x", "y"), False),
+        ("the IoU with w and h of the truth swapped", of(p, t[:, [0, 1, 3, 2]]), ("w", "h"), False),
+        ("the square of the IoU", of(p, t) ** 2, ("conf",), True),
+        ("the square root of the IoU", of(p, t).sqrt(), ("conf",), True),
+        ("the mean of the IoU and 1", (of(p, t) + 1) / 2, ("conf",), True),
+        ("(1 + GIoU) / 2", (of(p, t, "giou") + 1) / 2, ("conf",), False),
     ]
     for kind in ("giou", "diou", "ciou"):
         for _, scale in units:
-            found.append((f"the {kind.upper()}", of(p * scale, t * scale, kind), ("conf",), "error"))
+            found.append((f"the {kind.upper()}", of(p * scale, t * scale, kind), ("conf",), False))
     return found
 
 

@@ -11,7 +11,7 @@ from ..layout import Head
 from .findings import Finding
 from .inputs import Scene, given, perfect, scene
 from .loss_minima import judge_box
-from .loss_run import OWN, Trial, flat, unflat
+from .loss_run import OWN, Trial, flat, profile_seen, unflat
 from .stage import Stage
 
 SILENT = -25.0
@@ -125,7 +125,7 @@ def _widened(stage: Stage) -> Stage:
 def _wide(head: Head) -> Head:
     anchors = head.anchors.clone().float()
     anchors[:, 0] *= 2
-    return Head(head.grid_h, head.grid_w * 2, head.stride, anchors, head.classes)
+    return replace(head, grid_w=head.grid_w * 2, anchors=anchors)
 
 
 def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[Finding]:
@@ -157,9 +157,9 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
     }
     fits = [name for name, each in wanted.items() if all(kinds[part] == each[part] for part in kinds)]
     if declared in fits or (declared is None and fits):
-        return [] if declared is not None or "batch" in fits else [_seen(fits[0])]
+        return [] if declared is not None or "batch" in fits else [profile_seen("reduction", fits[0])]
     if declared is None and all(_natural(part, kind) for part, kind in kinds.items()):
-        return [_seen(", ".join(f"{part} by {kind}" for part, kind in kinds.items()))]
+        return [profile_seen("reduction", ", ".join(f"{part} by {kind}" for part, kind in kinds.items()))]
     against = wanted[declared or "batch"]
     wrong = [part for part in kinds if kinds[part] != against[part]]
     terms = list(dict.fromkeys("lobj" if part == "noobj" else part for part in wrong))
@@ -226,16 +226,6 @@ def _finding(
         got=got,
         fix=fix,
         term=terms[0],
-    )
-
-
-def _seen(kind: str) -> Finding:
-    return Finding(
-        "info",
-        "loss.profile",
-        "loss",
-        f"the loss reduces by {kind!r}; [loss] reduction is not set, so it is checked against that",
-        fix=f'set loss.reduction = "{kind}"' if "," not in kind else "",
     )
 
 

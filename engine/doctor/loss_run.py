@@ -12,6 +12,7 @@ from torch import Tensor
 from ..boxes import iou as corner_iou
 from ..boxes import to_xyxy
 from .calling import Called
+from .findings import Finding
 from .inputs import Scene, decoded, encode_box, generator, perfect
 from .stage import Stage
 
@@ -182,3 +183,14 @@ def _lay_upon_truths(trial: Trial, preds: list[Tensor]) -> None:
                 cell = torch.tensor([[float(x), float(y)]])
                 raw = encode_box(truth[None], cell, head, torch.tensor([other]), trial.stage.layout.decode)
                 pred[b, y, x, other, 1:5] = raw[0]
+
+
+def profile_seen(key: str, value: str) -> Finding:
+    """What an undeclared key of the profile turns out to be."""
+    return Finding(
+        "info",
+        "loss.profile",
+        "loss",
+        f"the loss has {key} = {value!r}; [loss] {key} is not set, so it is checked against that",
+        fix=f'set loss.{key} = "{value}"' if "," not in value else f"set loss.{key}",
+    )

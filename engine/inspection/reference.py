@@ -95,8 +95,8 @@ def _remake(snapshot: Snapshot, user: UserFunctions, reason: str) -> Snapshot | 
 def _places(user: UserFunctions) -> dict[str, CodePlace]:
     places = {}
     for name in user.functions:
-        line = user.place(name).rpartition(":")[2]
-        places[name] = CodePlace(user.path, int(line) if line.isdigit() else 0, user.sha256)
+        file, line = user.written(name)
+        places[name] = CodePlace(user.path, line if file == user.path else 0, user.sha256)
     return places
 
 

@@ -6,15 +6,18 @@ The file is imported only because a person named it; a run keeps its path and ha
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
+import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import UserError
+from .plugin_place import written_at
 
 NAMES = ("assign", "decode", "iou", "loss", "detect", "transform", "build_model")
 Function = Callable[..., Any]
@@ -32,23 +35,24 @@ class UserFunctions:
     def get(self, name: str) -> Function | None:
         return self.functions.get(name)
 
+    def written(self, name: str) -> tuple[str, int]:
+        """(file, line) of a function that is the user's; line 0 where it has none."""
+        return written_at(self.functions[name], name, self.path)
+
     def place(self, name: str) -> str:
         """``my_yolo.py:41``, or an empty string where the reference is used."""
-        function = self.functions.get(name)
-        if function is None:
+        if name not in self.functions:
             return ""
-        try:
-            line = inspect.getsourcelines(inspect.unwrap(function))[1]
-        except (OSError, TypeError):
-            return Path(self.path).name
-        return f"{Path(self.path).name}:{line}"
+        file, line = self.written(name)
+        return f"{Path(file).name}:{line}" if line else Path(file).name
 
     def __reduce__(self) -> tuple[Callable[[str], UserFunctions], tuple[str]]:
         return load_functions, (self.path,)
 
 
 def load_functions(path: str | Path) -> UserFunctions:
-    """Import a user's file. An empty path gives no functions.
+    """Import a user's file, from its source as it stands now; its neighbours that it imports likewise. An
+    empty path gives no functions.
 
     Raises ``UserError`` where there is no such file, it cannot be imported (with the line at fault) or holds
     none of the names.
@@ -60,26 +64,58 @@ def load_functions(path: str | Path) -> UserFunctions:
         raise UserError("no such file of functions", where=file, fix="check --code or [code] file")
     source = file.read_bytes()
     name = f"yolotui_user_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserError("is not a Python file", where=file, fix="name a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(file.parent))  # its own neighbours, as when run as a script
+    module = ModuleType(name)
+    module.__file__ = str(file)
     try:
-        spec.loader.exec_module(module)
+        with _importing(file.parent):
+            sys.modules[name] = module
+            # compiled here: Python's own cache takes an edit within a second for no edit
+            exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise UserError(
             f"cannot be imported: {type(error).__name__}: {error}", where=_place_of(file, error)
         ) from error
-    finally:
-        sys.path.remove(str(file.parent))
     found = {n: getattr(module, n) for n in NAMES if callable(getattr(module, n, None))}
     if not found:
         raise UserError("holds none of the functions", where=file, fix=f"define one of {', '.join(NAMES)}")
     return UserFunctions(str(file), hashlib.sha256(source).hexdigest(), found)
+
+
+_neighbours: dict[str, set[str]] = {}
+"""By folder, the modules that user files of it have brought in from there."""
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    """The folder's modules can be imported, as when its file is run as a script; those that an earlier load
+    brought in are read anew. Nothing is written beside them."""
+    linecache.checkcache()
+    for name in _neighbours.pop(str(folder), set()):
+        sys.modules.pop(name, None)
+    before, cached = set(sys.modules), sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = cached
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        _neighbours[str(folder)] = {
+            name
+            for name in set(sys.modules) - before
+            if not name.startswith("yolotui_user_") and _is_below(sys.modules[name], folder)
+        }
+
+
+def _is_below(module: ModuleType, folder: Path) -> bool:
+    """Whether a module's file is of this folder, and not of packages installed below it."""
+    file = getattr(module, "__file__", None)
+    if not file or "site-packages" in file:
+        return False
+    return Path(file).resolve().is_relative_to(folder)
 
 
 def accepts(function: Function, keyword: str) -> bool:

@@ -1,0 +1,139 @@
+"""How lbox weighs large boxes against small ones: by the weight channel, by 2 - w*h, or all alike."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .findings import Finding
+from .inputs import Scene, given, perfect
+from .loss_run import Trial, flat, near, unflat
+from .stage import Stage
+
+ROOM = 0.03
+"""By how much a measured weight may leave a formula: the formulas differ by more on the sizes tried."""
+
+
+def judge_weight(trial: Trial) -> list[Finding]:
+    """lbox is linear in the weight channel (it may also leave that alone): squared or rooted, it is another
+    weighting of large against small boxes than the layout declares."""
+    if "weight" not in trial.stage.layout.target:
+        return []
+    preds = near(trial, 3)
+    values = []
+    for factor in (0.5, 1.0, 1.5):
+        targets = trial.scene.targets
+        for target in targets:
+            target[..., 6] *= factor
+        values.append(trial.values(preds, targets)["lbox"])
+    bend, slope = values[0] - 2 * values[1] + values[2], values[2] - values[0]
+    if abs(slope) < 1e-4 * abs(values[1]) or abs(bend) < 0.02 * abs(slope):
+        return []
+    power = math.log(values[2] / values[0]) / math.log(3) if min(values) > 0 else math.nan
+    return [
+        Finding(
+            "error",
+            "loss.weight",
+            "loss",
+            "lbox is not in proportion to targets' weight"
+            + (f": it goes with its power {power:.2g}" if math.isfinite(power) else ""),
+            tensor="targets",
+            channels=("weight",),
+            expected=f"{values[1] + slope / 2:.4g} with the weight times 1.5",
+            got=f"{values[2]:.4g} ({values[0]:.4g} with half of it, {values[1]:.4g} as it is)",
+            fix=f"{trial.stage.raw(['weight'], 'targets')} times the difference, once squared",
+            term="lbox",
+        )
+    ]
+
+
+def judge_size_weight(trial: Trial) -> list[Finding]:
+    """Of a squared or smooth-l1 lbox: what one and the same offset of the centre costs, for truths of one
+    cell and one anchor but several sizes. All alike or by 2 - w*h; another function of the size is a scale
+    that depends on the data."""
+    sizes, scenes = _sizes(trial.stage)
+    if len(scenes) < 4:
+        return []
+    costs = torch.tensor([_cost(Trial(trial.called, trial.stage, made)) for made in scenes])
+    if bool((costs <= 0).any()) or not bool(torch.isfinite(costs).all()):
+        return []
+    w, h = sizes[:, 0], sizes[:, 1]
+    named = {
+        "1": torch.ones_like(w),
+        "2 - w*h": 2 - w * h,
+        "w*h": w * h,
+        "1 / (w*h)": 1 / (w * h),
+        "1 - w*h": 1 - w * h,
+        "2 + w*h": 2 + w * h,
+        "(2 - w*h)^2": (2 - w * h) ** 2,
+        "sqrt(2 - w*h)": (2 - w * h).sqrt(),
+        "2 - w": 2 - w,
+        "2 - h": 2 - h,
+        "2 - w - h": 2 - w - h,
+        "2 - w/h": 2 - w / h,
+        "1 / (2 - w*h)": 1 / (2 - w * h),
+    }
+    off = {name: _spread(costs, formula) for name, formula in named.items()}
+    if min(off["1"], off["2 - w*h"]) < ROOM:
+        return []
+    best = min(off, key=lambda name: off[name])
+    like = best if off[best] < ROOM else ""
+    first, last = int((w * h).argmin()), int((w * h).argmax())
+    wanted = float((2 - w * h)[last] / (2 - w * h)[first])
+    return [
+        Finding(
+            "error",
+            "loss.weight",
+            "loss",
+            "lbox weighs boxes by their size otherwise than by 2 - w*h"
+            + (f": it goes with {like}" if like else ""),
+            tensor="targets",
+            channels=("weight",) if "weight" in trial.stage.layout.target else ("w", "h"),
+            expected=f"x{wanted:.2f} (2 - w*h) or x1 from a box of {_said(sizes[first])} to one of "
+            f"{_said(sizes[last])} of the input",
+            got=f"x{float(costs[last] / costs[first]):.2f}",
+            fix="weight = 2 - w*h with w, h in 0..1 of the input, times the squared difference",
+            term="lbox",
+        )
+    ]
+
+
+def _sizes(stage: Stage) -> tuple[Tensor, list[Scene]]:
+    """Truths of one centre and the largest anchor, from a half to nearly twice its area."""
+    head = max(stage.heads, key=lambda h: float(h.anchors.float().prod(1).max()) * h.stride**2)
+    anchor = head.anchors.float()[int(head.anchors.float().prod(1).argmax())]
+    side = anchor / torch.tensor([head.grid_w, head.grid_h])
+    side = side.clamp(max=0.62)
+    centre = [(head.grid_w // 2 + 0.45) / head.grid_w, (head.grid_h // 2 + 0.6) / head.grid_h]
+    slot: tuple[int, ...] | None = None
+    kept, scenes = [], []
+    for fw, fh in ((1.0, 1.0), (0.75, 0.75), (1.25, 1.0), (1.0, 1.25), (1.35, 1.35), (0.8, 1.2), (1.2, 0.8)):
+        box = torch.tensor([[*centre, float(side[0]) * fw, float(side[1]) * fh]])
+        made = given(stage, [box], [torch.tensor([stage.classes - 1])])
+        at = next((k, *p.nonzero()[0].tolist()) for k, p in enumerate(made.positive) if bool(p.any()))
+        slot = slot or at
+        if at == slot:
+            kept.append(box[0, 2:])
+            scenes.append(made)
+    return torch.stack(kept), scenes
+
+
+def _cost(trial: Trial) -> float:
+    """Of lbox, for the centre moved by a fixed offset in x."""
+    preds = perfect(trial.stage, trial.scene, sure=3.0)
+    rows = flat(preds)
+    rows[trial.positive, 1] += 0.8
+    return trial.values(unflat(rows, preds))["lbox"] - trial.values(preds)["lbox"]
+
+
+def _spread(values: Tensor, formula: Tensor) -> float:
+    if bool((formula <= 0).any()):
+        return math.inf
+    ratio = values / formula
+    return float((ratio / ratio.mean() - 1).abs().max())
+
+
+def _said(size: Tensor) -> str:
+    return f"{float(size[0]):.2f} x {float(size[1]):.2f}"
