@@ -1,6 +1,6 @@
 """What the live view and the recording cost a training: against the same steps in a bare PyTorch loop.
 
-    python tests/benchmarks/live_view_tax.py configs/demo.toml [--set a.b=c ...] [--steps 60] [--rounds 6]
+    python tests/benchmarks/live_view_tax.py configs/demo.toml [--set a.b=c ...] [--rounds 6]
 
 Each round runs both in fresh processes, the order changing from round to round. *live*: the real app in a
 pseudo-terminal of 120x36 with the run's store, as ``yolotui train`` has it. *bare*: the same network, data,
@@ -68,8 +68,13 @@ def thread_seconds() -> dict[str, float]:
     return {**found, "process": times.user + times.system}
 
 
+def window(per_epoch: int) -> tuple[int, int]:
+    """The step after which the counting begins, and the last step counted."""
+    return per_epoch + 5, 2 * per_epoch - 2
+
+
 @app.command()
-def bare(config: Path, result: Path, overrides: Set = None, steps: int = 60, warmup: int = 10) -> None:
+def bare(config: Path, result: Path, overrides: Set = None) -> None:
     """One run of the plain loop."""
     from engine.config import load_config
     from engine.training.schedule import learning_rate
@@ -79,24 +84,24 @@ def bare(config: Path, result: Path, overrides: Set = None, steps: int = 60, war
     values = load_config(config, overrides or [])
     parts = put_together(values)
     stepper = Stepper(parts.model, parts.blueprint.detector(parts.user), values.train, parts.compute)
-    total = warmup + steps
     seen = 0
     per_epoch = parts.loader.steps_per_epoch
+    warmup, last = window(per_epoch)
     whole = values.train.epochs * per_epoch
     batches = parts.loader.train_batches(0, whole, values.augment.mosaic_off)
-    for number, batch in enumerate(islice(batches, total), 1):
+    for number, batch in enumerate(islice(batches, last), 1):
         stepper.step(batch, learning_rate(number - 1, whole, per_epoch, values.train), seen)
         seen += len(batch)
         if number == warmup:
             _wait(parts.compute)
             begun, before, images = time.perf_counter(), thread_seconds(), seen
     _wait(parts.compute)
-    _write(result, seen - images, steps, time.perf_counter() - begun, before)
+    _write(result, seen - images, last - warmup, time.perf_counter() - begun, before)
     parts.close()
 
 
 @app.command()
-def live(config: Path, result: Path, overrides: Set = None, steps: int = 60, warmup: int = 10) -> None:
+def live(config: Path, result: Path, overrides: Set = None) -> None:
     """One run of the app, on this process's terminal; it leaves by itself after the last step."""
     from engine.config import load_config
     from engine.runs.events import StepDone
@@ -109,6 +114,7 @@ def live(config: Path, result: Path, overrides: Set = None, steps: int = 60, war
     training = Training(values, folder, source=config, code=None, resume=False)
     view = LiveApp(training, folder, log_path=training.folder.log)
     subscription = training.feed.subscribe()
+    warmup, last = window(training.parts.loader.steps_per_epoch)
 
     def watch() -> None:
         images = 0
@@ -120,8 +126,8 @@ def live(config: Path, result: Path, overrides: Set = None, steps: int = 60, war
                     begun, before = time.perf_counter(), thread_seconds()
                 elif event.step > warmup:
                     images += event.images
-                if event.step == warmup + steps:
-                    _write(result, images, steps, time.perf_counter() - begun, before)
+                if event.step == last:
+                    _write(result, images, last - warmup, time.perf_counter() - begun, before)
                     view.call_from_thread(view.action_leave)
                     return
 
@@ -146,11 +152,9 @@ def _write(result: Path, images: int, steps: int, seconds: float, before: dict[s
 def main(
     config: Path,
     overrides: Set = None,
-    steps: int = 60,
-    warmup: int = 10,
     rounds: Annotated[int, typer.Option(min=2, max=len(T975) + 1)] = 6,
 ) -> None:
-    arguments = [f"--set={each}" for each in overrides or []] + [f"--steps={steps}", f"--warmup={warmup}"]
+    arguments = [f"--set={each}" for each in overrides or []]
     found: dict[str, list[dict[str, float]]] = {"bare": [], "live": []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
