@@ -1,0 +1,181 @@
+"""What the loop's own thread leaves of a step: numbers still on their device, and references to tensors.
+
+Nothing here copies a tensor or waits for a device, unless a copy was asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HELD_BYTES = 64 * 2**20
+"""Of tensors kept alive by reference until the recorder's thread has looked at their step's losses; the
+newest step is held whatever its size, and of older ones the images go first."""
+
+Scalar = Tensor | float
+PARTS = ("images", "pred", "targets", "decoded", "boxes", "labels", "maps")
+
+
+@dataclass(slots=True, eq=False)
+class Given:
+    """A step's tensors as the loop handed them over, detached."""
+
+    images: Any = None
+    pred: list[Any] | None = None
+    targets: list[Any] | None = None
+    decoded: list[Any] | None = None
+    grad: list[Any] | None = None
+    """d total / d pred, where the loop asked for it with ``pred.retain_grad()``."""
+    boxes: Any = None
+    labels: Any = None
+    maps: Mapping[str, Any] | None = None
+    paths: tuple[str, ...] = ()
+    versions: list[tuple[Tensor, int]] = field(default_factory=list)
+    image_bytes: int = 0
+    other_bytes: int = 0
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the loop has changed one of them in place since."""
+        return any(tensor._version != version for tensor, version in self.versions)
+
+
+@dataclass(slots=True, eq=False)
+class Observed:
+    step: int
+    epoch: int
+    iteration: int
+    names: tuple[str, ...]
+    values: list[float]
+    """Of ``names``, the gradient's norm, the learning rate; where it is on a device, a place to be filled."""
+    places: list[int]
+    """Of ``values``: those that ``record`` holds."""
+    record: Tensor | None
+    ready: Any
+    """A CUDA event behind ``record``; None on other devices."""
+    seconds: float
+    images: int
+    objects: int
+    given: Given | None = None
+    reason: str = ""
+    """Why it is to be written to disk: asked for, scheduled."""
+    read: bool = False
+
+
+def collect(values: Sequence[Any]) -> tuple[list[float], list[int], Tensor | None]:
+    """Scalars -> host values, the places of those that are elsewhere, and these in one new tensor.
+
+    A tensor on the CPU is read at once (nobody waits there); one on a device is copied there, in the order
+    of its stream. Raises ``ValueError`` or ``TypeError`` for what is no scalar.
+    """
+    host: list[float] = []
+    places: list[int] = []
+    away: list[Tensor] = []
+    for k, value in enumerate(values):
+        if isinstance(value, Tensor) and value.device.type != "cpu":
+            if value.numel() != 1:
+                raise ValueError(f"shape {list(value.shape)}")
+            places.append(k)
+            away.append(value.detach().reshape(()))
+            host.append(0.0)
+        else:
+            host.append(float(value.detach() if isinstance(value, Tensor) else value))
+    if not away:
+        return host, places, None
+    if len({each.device for each in away}) > 1:
+        away = [each.to(away[0].device, non_blocking=True) for each in away]
+    return host, places, torch.stack([each.float() for each in away])
+
+
+def give(parts: Mapping[str, Any], paths: Sequence[str] | None, copy: bool) -> Given | None:
+    """References to what was handed over, or copies; None where that is nothing."""
+    given = Given(paths=tuple(map(str, paths)) if paths else ())
+    found = False
+
+    def keep(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            held = value.detach()
+            if copy or held.is_inference():
+                return held.clone()
+            given.versions.append((held, held._version))
+            return held
+        if copy and hasattr(value, "copy"):
+            return value.copy()
+        return value
+
+    for name in PARTS:
+        value = parts.get(name)
+        if value is None:
+            continue
+        found = True
+        if name == "images":
+            given.images = keep(value)
+            given.image_bytes = _bytes(given.images)
+        elif name in ("boxes", "labels"):
+            kept: Any = [keep(each) for each in value] if isinstance(value, (list, tuple)) else keep(value)
+            setattr(given, name, kept)
+        elif name == "maps":
+            given.maps = {
+                term: [keep(each) for each in (maps if isinstance(maps, (list, tuple)) else [maps])]
+                for term, maps in value.items()
+            }
+        else:
+            several = value if isinstance(value, (list, tuple)) else [value]
+            if name == "pred":
+                grads = [_gradient(each) for each in several]
+                given.grad = None if any(each is None for each in grads) else [keep(g) for g in grads]
+            setattr(given, name, [keep(each) for each in several])
+            given.other_bytes += sum(_bytes(each) for each in several)
+    return given if found else None
+
+
+def _gradient(pred: Any) -> Tensor | None:
+    if isinstance(pred, Tensor) and (pred.retains_grad or (pred.is_leaf and pred.requires_grad)):
+        return pred.grad
+    return None
+
+
+def _bytes(value: Any) -> int:
+    return int(getattr(value, "nbytes", 0))
+
+
+class Held:
+    """References within ``limit`` bytes: the newest step's always, then as many as fit; images go first."""
+
+    def __init__(self, limit: int = HELD_BYTES) -> None:
+        self._limit = limit
+        self._steps: deque[Observed] = deque()
+        self._images: deque[Given] = deque()
+        self._bytes = 0
+
+    def add(self, observed: Observed) -> None:
+        assert observed.given is not None
+        while self._steps and self._steps[0].read:
+            self._let_go()
+        self._steps.append(observed)
+        self._images.append(observed.given)
+        self._bytes += observed.given.image_bytes + observed.given.other_bytes
+        while self._bytes > self._limit and len(self._images) > 1:
+            self._drop_images(self._images.popleft())
+        while self._bytes > self._limit and len(self._steps) > 1:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        gone = self._steps.popleft()
+        given, gone.given = gone.given, None
+        if given is None:
+            return
+        if self._images and self._images[0] is given:
+            self._images.popleft()
+        self._bytes -= given.image_bytes + given.other_bytes
+
+    def _drop_images(self, given: Given) -> None:
+        given.versions = [pair for pair in given.versions if pair[0] is not given.images]
+        given.images = None
+        self._bytes -= given.image_bytes
+        given.image_bytes = 0

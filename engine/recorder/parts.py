@@ -1,0 +1,165 @@
+"""What a recorded run is made of, put together before its first step."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..config import Config, dump_config
+from ..doctor.contracts import LoopJudge
+from ..errors import UserError
+from ..files import write_atomically
+from ..runs import events as ev
+from ..runs.environment import environment
+from ..runs.folder import RunFolder, next_free
+from ..runs.reader import RunReader
+from ..runs.snapshot_ring import SnapshotRing
+from ..runs.snapshots import CodePlace
+from ..runs.store import RunWriter, StoreSubscriber
+from ..training.control import Control
+from ..training.obeying import Obeying
+from .declared import Declared
+from .saying import Saying
+from .shelf import Shelf
+from .worker import Start, Worker
+
+RING_STEPS = 8
+PATIENCE = 30.0
+"""Seconds that the end of a run may take to reach the disk."""
+
+
+@dataclass
+class Parts:
+    folder: RunFolder
+    worker: Worker
+    control: Control
+    store: StoreSubscriber
+    model: nn.Module | None
+    optimizer: Any
+    judge: LoopJudge | None
+    first_step: int
+    first_epoch: int
+    steps_per_epoch: int
+    snapshot_every: int
+    where: CodePlace | None = None
+    """Where the loop calls ``step``."""
+
+    def close(self, ended: ev.RunEnded) -> None:
+        self.worker.close(ended, PATIENCE)
+        self.store.close(PATIENCE)
+
+
+def put_together(
+    path: Path,
+    declared: Declared,
+    saying: Saying,
+    *,
+    model: Any,
+    optimizer: Any,
+    loader: Any,
+    epochs: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    snapshot_every: int,
+    memory: int,
+    disk: int,
+    spike: float,
+    resume: bool,
+) -> Parts:
+    """Make the folder, open its store, start the thread. Raises ``UserError`` and ``OSError``."""
+    folder, first_step, first_epoch = _folder(path, resume, saying)
+    rate = _rate(optimizer)
+    _write_config(folder, declared, rate, batch_size, epochs, saying)
+    writer = RunWriter(folder)
+    feed = ev.Feed()
+    saying.emit = feed.emit
+    start = Start(
+        folder=str(folder.path),
+        name=folder.name,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        first_step=first_step,
+        network=type(model).__name__ if model is not None else "",
+        parameters=sum(p.numel() for p in model.parameters()) if model is not None else 0,
+        versions={},
+        place=lambda: parts.where,
+    )
+    found = environment()
+    start.versions.update({name: found[name] for name in ("yolotui", "torch", "python") if name in found})
+    writer.set_meta(recorded=True, environment=found, script=str(Path(sys.argv[0]).absolute()))
+    control = Control()
+    obeying = Obeying(folder, control, lambda line: feed.emit(ev.LogLine("info", line)))
+
+    def look() -> None:
+        obeying.look()
+        if control.take_lr_factor() is not None:
+            text = "the learning rate stays: a loop that is not ours sets it by itself"
+            feed.emit(ev.LogLine("warning", text))
+
+    worker = Worker(
+        start,
+        declared,
+        feed.emit,
+        look,
+        Shelf(folder.snapshots, disk, feed.emit),
+        SnapshotRing(memory, RING_STEPS),
+        saying,
+        spike,
+    )
+    store = StoreSubscriber(feed.subscribe(), writer, lambda line: saying("store", line))
+    judge = LoopJudge(model, optimizer, loader) if model is not None or loader is not None else None
+    parts = Parts(
+        folder=folder,
+        worker=worker,
+        control=control,
+        store=store,
+        model=model,
+        optimizer=optimizer,
+        judge=judge,
+        first_step=first_step,
+        first_epoch=first_epoch,
+        steps_per_epoch=steps_per_epoch,
+        snapshot_every=snapshot_every,
+    )
+    worker.thread.start()
+    return parts
+
+
+def _folder(path: Path, resume: bool, saying: Saying) -> tuple[RunFolder, int, int]:
+    """The run's folder, the steps it holds already, and the epoch that comes next."""
+    folder = RunFolder(path.expanduser().resolve())
+    if not folder.database.exists():
+        return RunFolder.create(path), 0, 1
+    if resume:
+        with RunReader(folder) as reader:
+            epochs = reader.epochs()
+            return folder, reader.last_step(), (epochs[-1].epoch if epochs else 0) + 1
+    free = next_free(folder.path.parent, folder.name)
+    saying("folder", f"{path} holds a run already: recording to {free} (resume=True goes on with it)")
+    return RunFolder.create(free), 0, 1
+
+
+def _write_config(
+    folder: RunFolder, declared: Declared, rate: float, batch_size: int, epochs: int, saying: Saying
+) -> None:
+    if folder.config.exists():
+        return
+    try:
+        config = declared.config_with(rate, batch_size, epochs)
+    except UserError:  # a grid so small that the trainer would not have it
+        config = declared.config or Config()
+    text = f"# recorded from {sys.argv[0] or 'a script'}: what is not known of it are defaults\n"
+    text += dump_config(config)
+    write_atomically(folder.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _rate(optimizer: Any) -> float:
+    """The optimizer's own, as it stands; 0 where it is not known."""
+    try:
+        return float(optimizer.param_groups[0]["lr"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return 0.0
