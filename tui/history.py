@@ -8,8 +8,9 @@ the length of the training: a level of 4,096 buckets of ten series takes 1.6 MB,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,23 @@ class Reading:
     """How many finite values there are."""
     bad: int
     """How many that are not."""
+
+
+class Summarised(Protocol):
+    """A series in buckets of steps, as ``engine.runs.reader.Series`` has it: one entry a bucket."""
+
+    @property
+    def x(self) -> Floats: ...
+    @property
+    def mean(self) -> Floats: ...
+    @property
+    def low(self) -> Floats: ...
+    @property
+    def high(self) -> Floats: ...
+    @property
+    def finite(self) -> Ints: ...
+    @property
+    def bad(self) -> Ints: ...
 
 
 def nothing_read(first: int, last: int, bad: int) -> Reading:
@@ -121,6 +139,29 @@ class History:
             self._grow()
         for level in self._levels:
             level.add(numbers // level.width, low, high, total, count, bad)
+
+    def fill(self, first: int, until: int, width: int, past: Mapping[str, Summarised]) -> None:
+        """Begin with steps ``first..until`` that are known in buckets of ``width`` steps, before any
+        ``append``. A series that is not in ``past`` has no values there."""
+        if not past:
+            return
+        self.first, self.last = first, until
+        while self._spans_too_much(self._levels[-1]) or self._levels[-1].width < width:
+            self._levels.append(_Level(self._levels[-1].width * FACTOR, self.capacity, len(self.names)))
+        middles = np.unique(np.concatenate([known.x for known in past.values()]))
+        shape = (len(middles), len(self.names))
+        low, high, total = np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape)
+        count, bad = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        for name, known in past.items():
+            k, row = self._index[name], np.searchsorted(middles, known.x)
+            some = known.finite > 0
+            low[row[some], k], high[row[some], k] = known.low[some], known.high[some]
+            total[row[some], k] = known.mean[some] * known.finite[some]
+            count[row, k], bad[row, k] = known.finite, known.bad
+        for level in self._levels:
+            if level.width >= width:
+                level.add(middles.astype(np.int64) // level.width, low, high, total, count, bad)
+        self.steps = int((count + bad).max(axis=1).sum())
 
     def columns(self, name: str, first: int, last: int, n: int) -> Columns:
         """Series ``name`` over the steps ``first..last``, both included, in ``n`` columns."""

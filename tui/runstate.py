@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from engine.runs.events import (
     CheckpointSaved,
@@ -110,14 +110,21 @@ class RunState:
     epoch_version: int = 0
     """As ``version``, of the epoch table alone."""
     clock: Callable[[], float] = time.time
+    _at: float | None = None
     _epoch_start: tuple[int, int] = (0, 0)
     _notable: NotableCheckpoints = field(default_factory=NotableCheckpoints)
     _recent: deque[StepDone] = field(default_factory=lambda: deque(maxlen=64))
 
-    def apply(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Event | Reread], at: float | None = None) -> None:
+        """``at``: when they happened, in seconds since 1970; without it, now."""
+        self._at = at
         steps: list[StepDone] = []
         for event in events:
             self.version += 1
+            if isinstance(event, Reread):
+                self._become(event.state)
+                steps = []
+                continue
             notable = self._notable.take(event)
             if isinstance(event, StepDone):
                 steps.append(event)
@@ -128,6 +135,15 @@ class RunState:
             if notable and isinstance(event, CheckpointSaved):
                 self.log("info", checkpoint_line(event))
         self._take_steps(steps)
+        self._at = None
+
+    def _become(self, other: RunState) -> None:
+        """Everything as it is there, but the counters, which only grow: what looks at them sees a change."""
+        counters = self.version, self.epoch_version + 1, self.line_count
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
+        self.version, self.epoch_version = counters[0], counters[1] + other.epoch_version
+        self.line_count = max(self.line_count, counters[2] + 1)
 
     # what the screen asks
 
@@ -218,7 +234,7 @@ class RunState:
     def log(self, level: str, text: str) -> None:
         """A line of the screen's own."""
         self.version += 1
-        self.lines.append(Line(level, text, self.clock()))
+        self.lines.append(Line(level, text, self.clock() if self._at is None else self._at))
         self.line_count += 1
 
     # folding
@@ -236,7 +252,7 @@ class RunState:
             self.history = History((*names, *EXTRA_SERIES))
         for step in steps:
             if step.epoch != self._epoch_start[0]:
-                self._epoch_start = (step.epoch, step.step)
+                self._epoch_start = (step.epoch, max(self.history.first, step.step - step.iteration + 1))
         self.history.append([step.step for step in steps], [self._values(step) for step in steps])
         self._recent.extend(steps)
         self.last = steps[-1]
@@ -244,7 +260,7 @@ class RunState:
     def _take(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self.started = event
+                self.started, self.ended = event, None
                 self.history = History((*event.terms, *EXTRA_SERIES))
                 resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
                 self.log("info", f"run {event.name} in {event.run}{resumed}")
@@ -277,6 +293,13 @@ class RunState:
     def _row(self, epoch: int) -> EpochRow:
         self.epoch_version += 1
         return self.epochs.setdefault(epoch, EpochRow(epoch))
+
+
+@dataclass(frozen=True)
+class Reread:
+    """Among events: the run was read anew from its store, and all is as it is there."""
+
+    state: RunState
 
 
 def evaluation_line(event: EvaluationDone) -> str:

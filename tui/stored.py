@@ -27,6 +27,15 @@ LONGEST_READING = 50_000
 KEPT = 64
 
 
+def speed(images: Series, seconds: Series) -> Series:
+    """Images a second. Of a bucket: images of all its steps in the seconds of all its steps."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(seconds.mean > 0, images.mean / seconds.mean, np.nan)
+        low, high = images.low / seconds.high, images.high / seconds.low
+    fine = np.isfinite(mean)
+    return Series(seconds.x, mean, low, high, np.where(fine, seconds.finite, 0), seconds.bad)
+
+
 class StoredRun:
     """One run's store. For one thread; raises ``UserError`` at the start alone: later a store that cannot be
     read has no values."""
@@ -116,13 +125,7 @@ class StoredRun:
         if name != IMAGES_PER_SECOND:
             return self._reader.series(COLUMNS.get(name, name), first, last, points)
         parts = self._reader.many_series(["images", "seconds"], first, last, points)
-        images, seconds = parts["images"], parts["seconds"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # Of a bucket: images of all its steps in the seconds of all its steps.
-            speed = np.where(seconds.mean > 0, images.mean / seconds.mean, np.nan)
-            low, high = images.low / seconds.high, images.high / seconds.low
-        fine = np.isfinite(speed)
-        return Series(seconds.x, speed, low, high, np.where(fine, seconds.finite, 0), seconds.bad)
+        return speed(parts["images"], parts["seconds"])
 
     def _look(self) -> None:
         self._read_at = self._clock()
