@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from ...ranks import mann_whitney
 from ...runs.events import EpochDone, StepDone
 from .board import Verdicts, fine, warning
 from .head_rules import OLD_EPOCHS, OLD_STEPS, older
-from .noise import mann_whitney, zigzag
+from .noise import zigzag
 from .setting import Sample, Setting, Window
 
 COMPARED = 5
