@@ -1,30 +1,27 @@
 """The fault bench: does the doctor name the faulty function and channels, and does it leave sound code alone?
 
-    python -m tests.faults.bench [--seeds N] [--only SLUG] [--cases FOLDER] [--json]
+    python -m tests.faults.bench [--seeds N] [--jobs N] [--only SLUG] [--cases FOLDER] [--keep FILE] [--json]
 
-Exit 1 where a goal is missed: every fault detected, the first finding names the function in 95 % and the
-channels in 85 %, and no error on a legitimate design.
+``--keep`` writes each outcome to a file of JSON lines as it comes; what stands there already is not run
+again, so a long bench can be cut and taken up. Exit 1 where a goal is missed: every fault detected, the first
+finding names the function in 95 % and the channels in 85 %, and no error on a legitimate design.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-import random
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from engine.config import load_config
 from tests.faults.case import HERE, Case, load_cases
 
 DETECTION, FUNCTION, CHANNELS = 1.0, 0.95, 0.85
@@ -58,24 +55,14 @@ class Outcome:
 
 def run_case(case: Case, folder: Path, seed: int) -> Outcome:
     """The doctor on one case; an exception of the doctor's own is a crash, and so a failure."""
-    from engine.doctor.check import check
-
-    config_path, code = case.write(folder, seed=seed)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    more = {"seed": seed} if "seed" in inspect.signature(check).parameters else {}
     begun = time.perf_counter()
-    report: dict[str, Any] = {"findings": []}
+    findings: list[dict[str, Any]] = []
     crash = ""
     try:
-        made: Any = check(
-            load_config(config_path), source=config_path, code=code, deep=False, **more
-        ).to_json()
-        report = json.loads(made) if isinstance(made, str) else made
+        findings = case.findings(folder, seed)
     except Exception as error:  # the bench goes on and says which case broke the doctor
         crash = f"{type(error).__name__}: {error}"
-    return judge(case, report["findings"], seed, time.perf_counter() - begun, crash)
+    return judge(case, findings, seed, time.perf_counter() - begun, crash)
 
 
 def judge(
@@ -156,16 +143,63 @@ def met(found: dict[str, Any]) -> bool:
     )
 
 
-def run(cases: Sequence[Case], seeds: int = 1, progress: bool = False) -> list[Outcome]:
-    outcomes = []
+def run(
+    cases: Sequence[Case],
+    seeds: int = 1,
+    progress: bool = False,
+    *,
+    jobs: int = 1,
+    folder: Path = HERE,
+    keep: Path | None = None,
+) -> list[Outcome]:
+    """Every case on every seed, in their order; ``folder`` is where ``cases`` were loaded from."""
+    known = _kept(keep)
+    wanted = [(case, seed) for seed in range(seeds) for case in cases]
+    todo = [(case, seed) for case, seed in wanted if (case.slug, seed) not in known]
+    for outcome in _outcomes(todo, jobs, folder):
+        known[outcome.slug, outcome.seed] = outcome
+        if keep is not None:
+            with keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+        if progress:
+            print(table_row(outcome, seeds > 1), flush=True)
+    return [known[case.slug, seed] for case, seed in wanted]
+
+
+def _kept(path: Path | None) -> dict[tuple[str, int], Outcome]:
+    if path is None or not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {(o.slug, o.seed): o for o in (Outcome(**json.loads(line)) for line in lines if line.strip())}
+
+
+def _outcomes(todo: Sequence[tuple[Case, int]], jobs: int, folder: Path) -> Iterator[Outcome]:
+    if jobs < 2:
+        yield from (_one(case, seed) for case, seed in todo)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(folder,)) as pool:
+        yield from pool.map(_of_slug, [c.slug for c, _ in todo], [s for _, s in todo], chunksize=4)
+
+
+_loaded: dict[str, Case] = {}
+
+
+def _begin(folder: Path) -> None:
+    """In each process: one thread, and the cases, which hold functions and so cannot be sent."""
+    import torch
+
+    torch.set_num_threads(1)
+    _loaded.update({case.slug: case for case in load_cases(folder)})
+
+
+def _of_slug(slug: str, seed: int) -> Outcome:
+    return _one(_loaded[slug], seed)
+
+
+def _one(case: Case, seed: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        for case in cases:
-            for seed in range(seeds):
-                outcome = run_case(case, Path(folder) / f"{case.slug}-{seed}", seed)
-                outcomes.append(outcome)
-                if progress:
-                    print(table_row(outcome, seeds > 1), flush=True)
-    return outcomes
+        return run_case(case, Path(folder) / f"{case.slug}-{seed}", seed)
 
 
 def table_row(o: Outcome, with_seed: bool) -> str:
@@ -188,14 +222,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--cases", type=Path, default=HERE, metavar="FOLDER", help="a folder with cases/ and bases/"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="outcomes as they come; a cut bench goes on"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args(arguments)
     cases = [case for case in load_cases(options.cases) if not options.only or options.only in case.slug]
     if not cases:
         parser.error(f"no case is called {options.only}")
     if not options.json:
-        print(f"row {'case':34}{'detected':9}{'function':9}{'channels':9}  secs  first claim")
-    outcomes = run(cases, options.seeds, progress=not options.json)
+        print(f"row {'case':34}{'detected':9}{'function':9}{'channels':9}  secs  first claim", flush=True)
+    outcomes = run(
+        cases,
+        options.seeds,
+        progress=not options.json,
+        jobs=options.jobs,
+        folder=options.cases,
+        keep=options.keep,
+    )
     found = rates(outcomes)
     if options.json:
         print(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
+import random
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +18,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tomli_w
+import torch
 
+from engine.config import load_config
 from tests.faults.drawing import draw
 
 HERE = Path(__file__).resolve().parent
@@ -96,6 +101,19 @@ class Case:
         code = folder / "my_yolo.py"
         code.write_text(self.source(), encoding="utf-8")
         return config, code
+
+    def findings(self, folder: Path, seed: int) -> list[dict[str, Any]]:
+        """What the doctor says of it, as ``check --json`` would."""
+        from engine.doctor.check import check
+
+        config, code = self.write(folder, seed=seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        more: dict[str, Any] = {"seed": seed} if "seed" in inspect.signature(check).parameters else {}
+        report = check(load_config(config), source=config, code=code, deep=False, **more)
+        found: list[dict[str, Any]] = report.to_json()["findings"]
+        return found
 
 
 def load_cases(folder: Path = HERE) -> list[Case]:

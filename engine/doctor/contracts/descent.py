@@ -29,6 +29,11 @@ class Descent:
         """Of the rates seen."""
         self._high = self._low = 0
 
+    @property
+    def wild(self) -> bool:
+        """Whether steps were so large that what is not finite after them needs no other cause."""
+        return bool(self._ratios) and max(self._ratios) > HIGH
+
     def take(
         self, total: Tensor | None, updates: Sequence[Update], people: Roster, first: bool
     ) -> list[Finding]:
@@ -46,11 +51,11 @@ class Descent:
         ratios = [u.measured["ratio"][k] for k in own]
         rate = max(u.rates, default=0.0)
         self._largest = max(self._largest, rate)
-        if not ratios or u.withheld:
-            return []
-        middle = statistics.median(ratios)
+        middle = statistics.median(ratios) if ratios else math.nan
+        if not math.isfinite(middle) or u.withheld:
+            return []  # weights that are lost say nothing of the steps
         self._ratios.append(middle)
-        self._high = self._high + 1 if not middle <= HIGH else 0
+        self._high = self._high + 1 if middle > HIGH else 0
         self._low = self._low + 1 if middle < LOW and not first and rate >= 0.1 * self._largest else 0
         if self._high >= SAMPLES:
             return [
@@ -58,7 +63,7 @@ class Descent:
                     "update",
                     "warning",
                     "optimizer",
-                    "one step changes the weights by a large part of themselves: the learning rate is too high",
+                    "the learning rate is too high: one step changes the weights by a large part of them",
                     expected=f"update/weight around 0.001, below {HIGH:g}",
                     got=f"{middle:.2g} (median of {len(ratios)} layers), lr {rate:.3g}",
                     fix="lower the learning rate, or warm up",
@@ -86,7 +91,7 @@ class Descent:
         lost = not all(math.isfinite(value) for value in newest)
         if not lost and min(newest) <= GROWN * max(begun, 1e-12):
             return []
-        if max(self._ratios, key=_order) < LARGE:
+        if max(self._ratios) < LARGE:
             return []
         grown = "it is no longer finite" if lost else f"{min(newest) / max(begun, 1e-12):.0f} times larger"
         return [
@@ -94,14 +99,10 @@ class Descent:
                 "diverges",
                 "error",
                 "optimizer",
-                f"the loss runs away within {len(self._losses)} iterations: the learning rate is too high",
+                f"the learning rate is too high: the loss runs away in {len(self._losses)} iterations",
                 expected=f"a loss that does not grow, steps below {LARGE:g} of the weights",
-                got=f"loss {self._losses[0]:.3g} -> {self._losses[-1]:.3g} ({grown}), lr {self._largest:.3g}, "
-                f"update/weight up to {max(self._ratios, key=_order):.2g}",
+                got=f"loss {self._losses[0]:.3g} -> {self._losses[-1]:.3g} ({grown}), "
+                f"lr {self._largest:.3g}, update/weight up to {max(self._ratios):.2g}",
                 fix="lower the learning rate tenfold, warm up, or clip the gradient",
             )
         ]
-
-
-def _order(value: float) -> float:
-    return value if math.isfinite(value) else math.inf

@@ -150,7 +150,7 @@ class Gradients:
                 "optimizer.step() is called and no gradient has reached any parameter",
                 expected="backward() of a loss that depends on the parameters, before each step",
                 got=f"no gradient at all in {self._empty} updates",
-                fix="call backward(); is the loss detached, made with no_grad or item(), or of another model?",
+                fix="call backward(); is the loss detached, made under no_grad, or of another model?",
                 tensor="gradient",
             )
         ]
@@ -168,8 +168,8 @@ class Gradients:
                 "a gradient that is not finite went into optimizer.step(): the weights are lost",
                 expected="finite gradients, or the step left out",
                 got=f"NaN or infinity in {len(bad)} of {len(names)} parameters, {names[bad[0]]} among them",
-                fix="find the NaN: log or sqrt of 0, exp of a large tw or th, a division by no positives; with "
-                "fp16 step by a GradScaler",
+                fix="find the NaN: log or sqrt of 0, exp of a large tw or th, a division by no positives; "
+                "with fp16 step by a GradScaler",
                 tensor="gradient",
             )
         ]

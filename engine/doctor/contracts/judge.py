@@ -32,6 +32,9 @@ LATER_UPDATES, EVERY, SHARE = 4, 250, 0.002
 take."""
 
 
+CONSEQUENCES = ("contract.finite", "contract.norm.poisoned")
+
+
 class LoopJudge:
     """Judges the loop around ``model`` and ``optimizer``. Never raises; says each thing once.
 
@@ -153,20 +156,25 @@ class LoopJudge:
         happened = witness.take()
         updates = [each for each in happened if isinstance(each, Update)]
         self._updates += len(updates)
-        found = self._gradients.take(happened)
+        found = self._descent.take(total_of(losses), updates, witness.roster, self._first)
+        found += [f for f in self._gradients.take(happened) if not self._explained(f)]
         found += self._modes.take(happened)
         found += self._membership.take(updates)
-        found += self._descent.take(total_of(losses), updates, witness.roster, self._first)
         found += self._rates.take(updates)
         found += self._schedulers.take(happened)
         if images is not None and self._pictures.wanted:
             found += self._pictures.add(images)
         enough = UPDATES if self._first else LATER_UPDATES
         if (self._updates >= enough and not self._membership.curious) or self.iteration >= self._until:
-            found += self._membership.end(self._gradients.arrivals) + self._modes.end()
+            found += self._membership.end(self._gradients.arrivals)
+            found += [f for f in self._modes.end() if not self._explained(f)]
             found += self._schedulers.forgotten(self.iteration)
             self._close_look()
         return found
+
+    def _explained(self, finding: Finding) -> bool:
+        """What steps far too large leave behind is no fault of its own."""
+        return finding.probe in CONSEQUENCES and self._descent.wild
 
     def _close_look(self) -> None:
         assert self._model is not None

@@ -160,7 +160,8 @@ class Membership:
                     "twice",
                     "error",
                     "optimizer",
-                    f"a parameter stands twice in the optimizer and is updated twice: {some(self._people.twice)}",
+                    "a parameter stands twice in the optimizer and is updated twice: "
+                    + some(self._people.twice),
                     expected="each parameter once",
                     got=f"{len(self._people.twice)} more than once",
                     fix="make the groups disjoint",
@@ -189,11 +190,11 @@ class Membership:
                 "cut",
                 "warning",
                 "loop",
-                f"{len(cut)} trainable parameters take part in the forward pass and get no gradient: {some(cut)}",
+                f"{len(cut)} trainable parameters are used and get no gradient: {some(cut)}",
                 expected="a gradient in every trainable parameter that is used",
                 got="none, in every update looked at",
-                fix="look for detach(), no_grad() and .data on the way to the loss; what is meant to stay wants "
-                "requires_grad = False",
+                fix="look for detach(), no_grad() and .data on the way to the loss; what is meant to stay "
+                "wants requires_grad = False",
                 tensor="gradient",
             )
         ]
@@ -215,7 +216,7 @@ class Membership:
                     "optimizer.step() is called with gradients and changes no parameter",
                     expected="parameters that move",
                     got=f"all {len(seen)} the same to the bit after {self._steps} steps",
-                    fix="is the step on a copy of the model, or the learning rate too small for these weights?",
+                    fix="is the step on a copy of the model, or the rate too small for these weights?",
                 )
             ]
         return [

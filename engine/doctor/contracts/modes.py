@@ -174,8 +174,8 @@ class Modes:
                 f"the running statistics of {len(bad)} batch norms are not finite: {some(bad)}",
                 expected="finite running means and variances",
                 got="NaN or infinity: every later evaluation of this network gives NaN",
-                fix="a batch with NaN or infinity went through in train mode: find it, go back to a checkpoint "
-                "before it",
+                fix="a batch with NaN or infinity went through in train mode: find it, and go back to a "
+                "checkpoint before it",
             )
         ]
 
@@ -214,8 +214,8 @@ class Modes:
                 "norm.evaluated",
                 "warning",
                 "loop",
-                f"the network ran {passes} times in train mode for {backward} backward passes: an evaluation in "
-                "train mode changes its batch norms",
+                f"the network ran {passes} times in train mode for {backward} backward passes: an evaluation "
+                "in train mode changes its batch norms",
                 expected="model.eval() before an evaluation, model.train() after it",
                 got=f"{passes - backward} forward passes without a backward one",
                 fix="call model.eval() before validating",

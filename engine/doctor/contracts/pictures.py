@@ -50,10 +50,10 @@ class Pictures:
                 "batches.twice",
                 "warning",
                 "data",
-                f"the same batch comes {size} times in a row, then the next: {size} workers draw the same samples",
+                f"each batch comes {size} times in a row: {size} workers draw the same samples",
                 expected="batches that differ",
                 got=f"{len(lengths)} different batches in {sum(lengths)} iterations",
-                fix="seed each worker by torch.initial_seed() (worker_init_fn) and share an iterable data set "
+                fix="seed each worker by torch.initial_seed() (worker_init_fn), share an iterable data set "
                 "out by get_worker_info(); or is each batch used more than once on purpose?",
                 tensor="image",
             )
@@ -71,7 +71,7 @@ class Pictures:
                 "images.twice",
                 "warning",
                 "data",
-                f"{repeated} of {len(prints)} images of a batch stand in it twice, in {WITHIN} batches in a row",
+                f"{repeated} of {len(prints)} images of a batch stand in it twice, {WITHIN} batches in a row",
                 expected="images that differ, augmented or not",
                 got=f"{len(set(prints))} different images in a batch of {len(prints)}",
                 fix="look at the sampler and at the seeds of what draws the images",

@@ -62,7 +62,8 @@ class Rates:
             found.append(
                 self._lost(
                     before,
-                    f"the warm-up begins again where the run is resumed: {before.lr:.3g}, then {now:.3g} and rising",
+                    "the warm-up begins again where the run is resumed: "
+                    f"{before.lr:.3g}, then {now:.3g} and rising",
                 )
             )
         if self._fresh:

@@ -105,8 +105,16 @@ class Witness:
         self.probes = self._choose()
         for k, place in enumerate(self.probes):
             p = self.roster.parameters[place]
-            self._handles.append(p.register_hook(self._before_arrival(k, p)))
-            self._handles.append(p.register_post_accumulate_grad_hook(self._after_arrival(k)))
+            self._handles.append(
+                p.register_hook(  # type: ignore[no-untyped-call]
+                    self._before_arrival(k, p)
+                )
+            )
+            self._handles.append(
+                p.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                    self._after_arrival(k)
+                )
+            )
         for o, optimizer in enumerate(self.optimizers):
             # a wrapper that never called Optimizer.__init__ has no place for hooks: its inner one has
             if hasattr(optimizer, "_optimizer_step_pre_hooks"):
