@@ -17,6 +17,7 @@ from torch import nn
 from .config import Config, LayoutConfig, LossConfig, ModelConfig
 from .errors import UserError
 from .layout import Head
+from .nets.darknet.cfg import read_cfg
 from .nets.registry import build_network, head_strides
 from .yolo.detector import Detector
 from .yolo.loss import LossProfile
@@ -35,10 +36,13 @@ class Blueprint:
     loss: LossConfig
     classes: tuple[str, ...]
     anchors: AnchorTable
+    cfg: str = ""
+    """The text of a Darknet cfg: the network must not depend on a file that may go."""
 
     @classmethod
     def of(cls, config: Config, classes: tuple[str, ...], anchors: AnchorTable) -> Blueprint:
-        return cls(config.model, config.layout, config.loss, classes, anchors)
+        cfg = read_cfg(Path(config.model.cfg)).text if config.model.cfg else ""
+        return cls(config.model, config.layout, config.loss, classes, anchors, cfg)
 
     @property
     def input_wh(self) -> tuple[int, int]:
@@ -47,9 +51,16 @@ class Blueprint:
     def heads(self) -> tuple[Head, ...]:
         width, height = self.input_wh
         strides = head_strides(self.model)
+        stretched = self.model.scale_xy or [1.0] * len(strides)
+        if len(stretched) != len(strides):
+            raise UserError(
+                f"{len(stretched)} number(s) for {len(strides)} head(s)",
+                where="model.scale_xy",
+                fix="give a number a head, finest head first",
+            )
         return tuple(
-            Head(height // stride, width // stride, stride, torch.tensor(anchors), len(self.classes))
-            for stride, anchors in zip(strides, self.anchors, strict=True)
+            Head(height // stride, width // stride, stride, torch.tensor(anchors), len(self.classes), scale)
+            for stride, anchors, scale in zip(strides, self.anchors, stretched, strict=True)
         )
 
     def detector(self, user: UserFunctions | None = None) -> Detector:
@@ -67,7 +78,7 @@ class Blueprint:
         heads = self.heads()
         build = user.get("build_model") if user else None
         if build is None:
-            return build_network(self.model, heads, self.layout.build())
+            return build_network(self.model, heads, self.layout.build(), self.cfg)
         model = build(heads[0] if len(heads) == 1 else list(heads), list(self.classes))
         if not isinstance(model, nn.Module):
             raise UserError(
@@ -78,11 +89,12 @@ class Blueprint:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "model": self.model.model_dump(mode="json", exclude={"weights"}),
+            "model": self.model.model_dump(mode="json", exclude={"weights", "cfg"}),
             "layout": self.layout.model_dump(mode="json"),
             "loss": self.loss.model_dump(mode="json"),
             "classes": list(self.classes),
             "anchors": [[list(anchor) for anchor in head] for head in self.anchors],
+            **({"cfg": self.cfg} if self.cfg else {}),
         }
 
     @classmethod
@@ -95,6 +107,7 @@ class Blueprint:
                 LossConfig.model_validate(value["loss"]),
                 tuple(value["classes"]),
                 as_table(value["anchors"]),
+                str(value.get("cfg", "")),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise UserError(

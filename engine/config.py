@@ -74,7 +74,10 @@ Anchors = list[Annotated[list[Positive], Field(min_length=2, max_length=2)]]
 
 class ModelConfig(Section):
     name: str = "yolov2"
-    """A network of the registry: yolov2, compact."""
+    """A network of the registry: yolov2, compact, darknet."""
+    cfg: PathString = ""
+    """darknet: the .cfg file to build. What it says of input_size, anchors, strides, scale_xy, decode and
+    loss holds where this file is silent. Empty: the cfg beside ``weights``."""
     input_size: int | Annotated[list[int], Field(min_length=2, max_length=2)] = 416
     """A number or [width, height], in pixels; multiples of the network's largest stride."""
     anchors: Anchors | list[Anchors] | Literal["kmeans"] = "kmeans"
@@ -83,6 +86,9 @@ class ModelConfig(Section):
     """Anchors a head, where ``anchors = "kmeans"``."""
     strides: list[int] = []
     """Heads of a network that offers a choice (compact: any of 8, 16, 32); empty: its own."""
+    scale_xy: list[Annotated[float, Field(ge=1)]] = []
+    """A number a head: the sigmoid of x and y is stretched by it about its middle, so that a centre can
+    lie on its cell's border (YOLOv4; decode ``yolov2``); empty: 1."""
     width: Annotated[int, Field(ge=4, le=256)] = 24
     """Channels of the compact network's stem; its stages hold 2, 4 and 8 times as many."""
     assign: Literal["best", "multi"] = "best"
@@ -90,7 +96,7 @@ class ModelConfig(Section):
     and every anchor whose w/h ratio to the truth is below ``assign_ratio``."""
     assign_ratio: Annotated[float, Field(gt=1)] = 4.0
     weights: PathString = ""
-    """A .safetensors file or a run to start from; empty: random."""
+    """A .safetensors file, Darknet's .weights or a run to start from; empty: random."""
 
     @field_validator("input_size")
     @classmethod
@@ -250,6 +256,17 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     capture: CaptureConfig = CaptureConfig()
     code: CodeConfig = CodeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ask_the_cfg(cls, values: Any) -> Any:
+        """What a Darknet cfg says stands in the place of our defaults."""
+        model = values.get("model") if isinstance(values, dict) else None
+        if isinstance(model, dict) and model.get("name") == "darknet":
+            from .nets.darknet.settings import with_settings
+
+            return with_settings(values)
+        return values
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

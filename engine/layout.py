@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Head:
     """One output grid.
 
     ``anchors`` is ``[A, 2]``: width and height in grid units (a cell is 1 x 1). ``stride`` is the
-    side of a cell in input pixels, ``classes`` a count.
+    side of a cell in input pixels, ``classes`` a count. ``scale_xy`` lets a centre reach its cell's
+    border, as YOLOv4 does: the sigmoid is stretched about its middle by so much (decode ``yolov2``).
     """
 
     grid_h: int
@@ -40,6 +41,7 @@ class Head:
     stride: int
     anchors: Tensor
     classes: int
+    scale_xy: float = 1.0
 
     @property
     def input_h(self) -> int:
@@ -55,7 +57,7 @@ class Head:
 
     def to(self, device: object) -> Head:
         anchors = self.anchors.to(device)  # type: ignore[call-overload]
-        return Head(self.grid_h, self.grid_w, self.stride, anchors, self.classes)
+        return replace(self, anchors=anchors)
 
 
 @dataclass(frozen=True)

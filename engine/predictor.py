@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .blueprint import Blueprint
+from .blueprint import Blueprint, declared_anchors
 from .config import Config
 from .data.batches import BatchLoader
 from .data.letterbox import letterbox
@@ -21,6 +21,11 @@ from .data.sample import Dataset, Image
 from .device import Compute, choose_compute, worker_count
 from .errors import UserError
 from .evaluate import Detections, Scores, evaluate
+from .nets.darknet.beside import class_names, need_cfg
+from .nets.darknet.cfg import read_cfg
+from .nets.darknet.heads import class_count
+from .nets.darknet.plan import make_plan
+from .nets.darknet.transfer import is_darknets
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
 from .runs.store import newest
@@ -72,18 +77,37 @@ class Predictor:
         return self.detector.detect(pred, sizes, conf=conf, iou=iou)
 
 
-def load_predictor(weights: str | None, code: Path | None = None, device: str = "auto") -> Predictor:
+def load_predictor(
+    weights: str | None, code: Path | None = None, device: str = "auto", config: Config | None = None
+) -> Predictor:
     """From a run, a weights file, or (None) the newest run below ``runs/``, else the bundled demo weights.
 
-    Raises ``UserError`` where there are none, or they do not fit.
+    Darknet's weights do not say what network they belong to: ``config`` does, if it is of Darknet's, else
+    the cfg beside them. Raises ``UserError`` where there are none, or they do not fit.
     """
     path = find_weights(weights)
-    blueprint = Blueprint.from_json(read_description(path), path)
+    if is_darknets(path):
+        blueprint = _darknets_blueprint(path, config)
+    else:
+        blueprint = Blueprint.from_json(read_description(path), path)
     user = load_functions(code or "")
     compute = choose_compute(device)
     model = blueprint.network(user)
     load_exactly(model, path)
     return make_predictor(model, blueprint, user, compute, str(path))
+
+
+def _darknets_blueprint(path: Path, config: Config | None) -> Blueprint:
+    if config is None or config.model.name != "darknet":
+        config = Config.model_validate({"model": {"name": "darknet", "cfg": str(need_cfg(path))}})
+    anchors = declared_anchors(config.model)
+    if anchors is None:
+        raise UserError(
+            "are to be fitted, and Darknet's weights do not keep them", where="model.anchors", fix="name them"
+        )
+    count = class_count(make_plan(read_cfg(Path(config.model.cfg))))
+    classes = config.data.classes or class_names(path, count)
+    return Blueprint.of(config, tuple(classes), anchors)
 
 
 def make_predictor(
@@ -161,7 +185,8 @@ def evaluate_config(
     split = split or config.data.val
     if not split:
         raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")
-    predictor = load_predictor(weights, code or (Path(config.code.file) if config.code.file else None))
+    code = code or (Path(config.code.file) if config.code.file else None)
+    predictor = load_predictor(weights, code, config=config)
     dataset = open_split(config.data, split)
     if tuple(dataset.classes) != predictor.classes:
         raise UserError(

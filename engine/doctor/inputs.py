@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +39,21 @@ class Scene:
         return [t[..., 0] > 0 for t in self.assigned.targets]
 
 
+DRAW = ContextVar("draw", default=0)
+"""Which of the probes' random inputs are drawn: ``check``'s seed."""
+
+
 def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(seed + 100_003 * DRAW.get())
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    token = DRAW.set(seed)
+    try:
+        yield
+    finally:
+        DRAW.reset(token)
 
 
 def uniform(low: float, high: float, g: torch.Generator) -> float:
@@ -103,7 +118,8 @@ def encode_box(boxes: Tensor, cells: Tensor, head: Head, anchor: Tensor, name: D
         return torch.cat((fraction - 0.5, ratio.log()), 1)
     if name == "yolov5":
         return torch.cat((torch.logit((fraction + 0.5) / 2, 1e-4), torch.logit(ratio.sqrt() / 2, 1e-4)), 1)
-    return torch.cat((torch.logit(fraction, 1e-4), ratio.log()), 1)
+    stretched = (fraction - 0.5) / head.scale_xy + 0.5
+    return torch.cat((torch.logit(stretched, 1e-4), ratio.log()), 1)
 
 
 def noise(stage: Stage, batch: int, seed: int, scale: float = 1.0) -> list[Tensor]:

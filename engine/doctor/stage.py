@@ -164,8 +164,11 @@ def _with_anchors(own: Sequence[Head], height: int, width: int, even: bool) -> t
             anchors.append([side * aspect / head.stride, side / aspect / head.stride])
             k += 1
         heads.append(
-            Head(
-                height // head.stride, width // head.stride, head.stride, torch.tensor(anchors), head.classes
+            replace(
+                head,
+                grid_h=height // head.stride,
+                grid_w=width // head.stride,
+                anchors=torch.tensor(anchors),
             )
         )
     return tuple(heads)

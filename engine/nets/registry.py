@@ -12,22 +12,26 @@ from ..config import ModelConfig
 from ..errors import UserError
 from ..layout import CANONICAL, Head, Layout
 from . import compact, yolov2
+from .darknet.network import build_darknet
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``build(heads, config)`` gives a module from images to a list of canonical predictions."""
+    """``build(heads, config, cfg)`` gives a module from images to a list of canonical predictions; ``cfg`` is
+    the text of ``config.cfg``."""
 
-    build: Callable[[Sequence[Head], ModelConfig], nn.Module]
-    strides: tuple[int, ...]
+    build: Callable[[Sequence[Head], ModelConfig, str], nn.Module]
+    strides: tuple[int, ...] = ()
     """Of its heads where the config names none."""
-    choices: tuple[int, ...]
-    """Strides that a head may have. The input's sides are multiples of the largest one chosen."""
+    choices: tuple[int, ...] = ()
+    """Strides that a head may have; empty: those its cfg has. The input's sides are multiples of the largest
+    one chosen."""
 
 
 NETWORKS = {
-    "yolov2": Entry(lambda heads, config: yolov2.YOLOv2(heads), yolov2.STRIDES, yolov2.STRIDES),
-    "compact": Entry(lambda heads, config: compact.Compact(heads, config.width), (8,), compact.CHOICES),
+    "yolov2": Entry(lambda heads, *_: yolov2.YOLOv2(heads), yolov2.STRIDES, yolov2.STRIDES),
+    "compact": Entry(lambda heads, config, _: compact.Compact(heads, config.width), (8,), compact.CHOICES),
+    "darknet": Entry(build_darknet),
 }
 
 
@@ -43,8 +47,13 @@ def network_entry(config: ModelConfig) -> Entry:
 def head_strides(config: ModelConfig) -> tuple[int, ...]:
     """The strides of the heads, finest first. Raises ``UserError`` where network and input do not fit."""
     entry = network_entry(config)
-    strides = tuple(sorted(set(config.strides))) or entry.strides
-    wrong = [stride for stride in strides if stride not in entry.choices]
+    if not entry.choices:
+        strides = tuple(config.strides)
+    else:
+        strides = tuple(sorted(set(config.strides))) or entry.strides
+    if not strides:
+        raise UserError("names no cfg", where="model.cfg", fix='write cfg = "yolov3.cfg"')
+    wrong = [stride for stride in strides if entry.choices and stride not in entry.choices]
     if wrong:
         raise UserError(
             f"{config.name} has no head of stride {wrong[0]}",
@@ -80,6 +89,8 @@ class Declared(nn.Module):
         return preds[0] if len(preds) == 1 else preds
 
 
-def build_network(config: ModelConfig, heads: Sequence[Head], layout: Layout = CANONICAL) -> Declared:
-    """A fresh network of the registry, weights from torch's current random state."""
-    return Declared(network_entry(config).build(heads, config), heads, layout)
+def build_network(
+    config: ModelConfig, heads: Sequence[Head], layout: Layout = CANONICAL, cfg: str = ""
+) -> Declared:
+    """A fresh network of the registry, weights from torch's current random state. ``cfg``: its text."""
+    return Declared(network_entry(config).build(heads, config, cfg), heads, layout)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_atomically
+from .darknet.transfer import is_darknets, read_exactly, read_start
 
 KEY = "yolotui"
 
@@ -60,7 +61,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def load_exactly(model: nn.Module, path: Path) -> None:
     """Every tensor by name and shape. Raises ``UserError`` naming the first that does not fit."""
-    tensors = read_tensors(path)
+    tensors = read_exactly(model, path) if is_darknets(path) else read_tensors(path)
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors or name not in own:
@@ -80,14 +81,15 @@ def load_what_fits(model: nn.Module, path: Path) -> tuple[int, list[str]]:
     """Start from other weights: copy what agrees in name and shape.
 
     Returns how many tensors were copied and the names of the model's that were not. Raises ``UserError``
-    where less than half of the model is covered: that is another network.
+    where less than half of the model is covered: that is another network. (Darknet's weights may be a
+    part of one by intent.)
     """
-    tensors = read_tensors(path)
+    tensors, part = read_start(model, path) if is_darknets(path) else (read_tensors(path), False)
     own = model.state_dict()
     fitting = [
         name for name, tensor in own.items() if name in tensors and tensors[name].shape == tensor.shape
     ]
-    if len(fitting) * 2 < len(own):
+    if not fitting or (len(fitting) * 2 < len(own) and not part):
         raise UserError(
             f"belongs to another network: {len(fitting)} of {len(own)} tensors fit",
             where=path,

@@ -218,6 +218,7 @@ def save(snapshot: Snapshot, path: str | Path) -> None:
                 "stride": head.stride,
                 "anchors": head.anchors.tolist(),
                 "classes": head.classes,
+                "scale_xy": head.scale_xy,
             }
             for head in snapshot.heads
         ],
@@ -255,6 +256,7 @@ def load(path: str | Path) -> Snapshot:
                 int(h["stride"]),
                 torch.tensor(h["anchors"]),
                 int(h["classes"]),
+                float(h.get("scale_xy", 1)),
             )
             for h in about["heads"]
         )

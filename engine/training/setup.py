@@ -65,7 +65,10 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
     model = blueprint.network(user)
     if config.model.weights and kept is None:
         copied, missing = load_what_fits(model, find_weights(config.model.weights))
-        notes.append(f"started from {config.model.weights}: {copied} tensors copied, {len(missing)} fresh")
+        first = f", the first {missing[0]}" if missing else ""
+        notes.append(
+            f"started from {config.model.weights}: {copied} tensors copied, {len(missing)} fresh{first}"
+        )
     workers = worker_count(config.train.workers, compute)
     loader = BatchLoader(
         train,

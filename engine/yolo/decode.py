@@ -19,13 +19,16 @@ def decode_boxes(pred: Tensor, head: Head, name: DecodeName = "yolov2") -> Tenso
 def decode_raw(raw: Tensor, cells: Tensor, anchors: Tensor, head: Head, name: DecodeName) -> Tensor:
     """Raw box channels ``[..., 4]`` with their cell ``[..., 2]`` (x, y) and anchor ``[..., 2]`` -> boxes.
 
-    - ``yolov2``: cell + sigmoid(t), anchor * exp(t)  (Redmon & Farhadi 2017, section 2)
+    - ``yolov2``: cell + sigmoid(t), anchor * exp(t)  (Redmon & Farhadi 2017, section 2); with the head's
+      ``scale_xy`` s, cell + s sigmoid(t) - (s - 1) / 2  (Bochkovskiy et al. 2020, "grid sensitivity")
     - ``yolov5``: cell + 2 sigmoid(t) - 0.5, anchor * (2 sigmoid(t))^2
     - ``linear``: cell + 0.5 + t, anchor * exp(t)
     """
     t_xy, t_wh = raw[..., :2], raw[..., 2:]
     if name == "yolov2":
-        xy, wh = cells + t_xy.sigmoid(), anchors * t_wh.exp()
+        stretch = head.scale_xy
+        fraction = t_xy.sigmoid() if stretch == 1 else stretch * t_xy.sigmoid() - (stretch - 1) / 2
+        xy, wh = cells + fraction, anchors * t_wh.exp()
     elif name == "yolov5":
         xy, wh = cells + 2 * t_xy.sigmoid() - 0.5, anchors * (2 * t_wh.sigmoid()) ** 2
     else:

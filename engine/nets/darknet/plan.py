@@ -1,0 +1,371 @@
+"""A cfg with its shapes worked out: what each layer is, reads and gives, without a tensor.
+
+Everything that follows (the network, the reading of weights, the summary) is made from a ``Plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from .cfg import Cfg, Section
+from .spec import (
+    ACTIVATIONS,
+    AveragePool,
+    Convolution,
+    Detect,
+    Dropout,
+    MaxPool,
+    Reorg,
+    Route,
+    Scale,
+    Shortcut,
+    Spec,
+    Unchanged,
+    Upsample,
+)
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """``reads``: the layers whose outputs go in, -1 for the image. ``inside``: the first of them."""
+
+    index: int
+    section: Section
+    spec: Spec
+    reads: tuple[int, ...]
+    inside: Shape
+    outside: Shape
+
+    @property
+    def stored(self) -> int:
+        return self.spec.stored if isinstance(self.spec, Convolution) else 0
+
+    @property
+    def name(self) -> str:
+        """For messages: ``layer 3 ([convolutional], line 40)``."""
+        return f"layer {self.index} ([{self.section.name}], line {self.section.line})"
+
+
+@dataclass(frozen=True)
+class Plan:
+    cfg: Cfg
+    image: Shape
+    layers: tuple[Layer, ...]
+
+    @property
+    def stored(self) -> int:
+        """Values in a whole weights file."""
+        return sum(layer.stored for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.spec.parameters for layer in self.layers if isinstance(layer.spec, Convolution))
+
+
+def make_plan(cfg: Cfg, input_wh: tuple[int, int] | None = None) -> Plan:
+    """``input_wh`` in the place of the cfg's own width and height.
+
+    Raises ``UserError`` naming the line of the first layer that cannot be.
+    """
+    net = cfg.net
+    channels = net.whole("channels", 3, least=1)
+    if channels != 3:
+        raise net.error(f"channels={channels}: only pictures of 3 channels are read", "channels")
+    width, height = input_wh or (net.whole("width", least=1), net.whole("height", least=1))
+    image = (channels, height, width)
+    layers: list[Layer] = []
+    for section in cfg.layers:
+        layers.append(_LAYERS[section.name](_Place(section, tuple(layers), image)))
+    return Plan(cfg, image, tuple(_without_logistic(layers)))
+
+
+def _without_logistic(layers: list[Layer]) -> list[Layer]:
+    """Where a head has ``new_coords``, the convolution before it does the sigmoid that is ours to do."""
+    plain = list(layers)
+    for head in layers:
+        if not isinstance(head.spec, Detect) or not head.spec.new_coords:
+            continue
+        before = layers[head.reads[0]]
+        alone = all(before.index not in layer.reads for layer in layers if layer is not head)
+        if not isinstance(before.spec, Convolution) or before.spec.activation != "logistic" or not alone:
+            raise head.section.error(
+                f"new_coords=1 wants {before.name} to be a convolution with activation=logistic, its alone",
+                "new_coords",
+            )
+        plain[before.index] = replace(before, spec=replace(before.spec, activation="linear"))
+    return plain
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer stands: what it may read."""
+
+    section: Section
+    before: tuple[Layer, ...]
+    image: Shape
+
+    @property
+    def index(self) -> int:
+        return len(self.before)
+
+    @property
+    def previous(self) -> Shape:
+        return self.shape(self.index - 1)
+
+    def shape(self, index: int) -> Shape:
+        if index < 0:
+            return self.image
+        if isinstance(self.before[index].spec, Detect):
+            raise self.section.error(
+                f"reads {self.before[index].name}, a head", fix="put a [route] after a head"
+            )
+        return self.before[index].outside
+
+    def sources(self, key: str) -> tuple[int, ...]:
+        """Absolute numbers of the layers named; negative ones count back from here."""
+        given = self.section.wholes(key)
+        absolute = tuple(index if index >= 0 else self.index + index for index in given)
+        for written, index in zip(given, absolute, strict=True):
+            if not 0 <= index < self.index:
+                raise self.section.error(
+                    f"{key}={written} is no layer before this one, layer {self.index}", key
+                )
+        return absolute
+
+    def layer(self, spec: Spec, outside: Shape | None = None, reads: tuple[int, ...] | None = None) -> Layer:
+        reads = (self.index - 1,) if reads is None else reads
+        inside = self.shape(reads[0])
+        outside = inside if outside is None else outside
+        if min(outside) < 1:
+            raise self.section.error(f"gives nothing: {_sides(inside)} becomes {_sides(outside)}")
+        return Layer(self.index, self.section, spec, reads, inside, outside)
+
+    def perhaps_the_input(self) -> str:
+        _, height, width = self.image
+        if height % 32 == 0 and width % 32 == 0:
+            return ""
+        return f"an input of {width} x {height} may be why: choose multiples of 32"
+
+    def activation(self, default: str) -> str:
+        name = self.section.text("activation", default)
+        if name not in ACTIVATIONS:
+            raise self.section.error(
+                f"activation={name} is not built here", "activation", f"built are {', '.join(ACTIVATIONS)}"
+            )
+        return name
+
+    def strides(self) -> tuple[int, int]:
+        stride = self.section.whole("stride", 1, least=1)
+        return (
+            self.section.whole("stride_y", stride, least=1),
+            self.section.whole("stride_x", stride, least=1),
+        )
+
+
+def _convolutional(at: _Place) -> Layer:
+    section = at.section
+    inside, height, width = at.previous
+    size = section.whole("size", 1, least=1)
+    filters = section.whole("filters", 1, least=1)
+    groups = section.whole("groups", 1, least=1)
+    if inside % groups or filters % groups:
+        raise section.error(f"groups={groups} does not divide {inside} channels in, {filters} out", "groups")
+    spec = Convolution(
+        filters=filters,
+        inside=inside,
+        size=size,
+        stride=at.strides(),
+        padding=size // 2 if section.flag("pad") else section.whole("padding", 0, least=0),
+        dilation=section.whole("dilation", 1, least=1) if size > 1 else 1,
+        groups=groups,
+        normalised=section.flag("batch_normalize") or section.flag("cbn"),
+        activation=at.activation("logistic"),
+        flipped=section.flag("flipped"),
+    )
+    # Darknet pads a dilated kernel by as much more
+    reach, margin = spec.dilation * (size - 1) + 1, spec.padding * spec.dilation
+    rows = (height + 2 * margin - reach) // spec.stride[0] + 1
+    columns = (width + 2 * margin - reach) // spec.stride[1] + 1
+    return at.layer(spec, (filters, rows, columns))
+
+
+def _maxpool(at: _Place) -> Layer:
+    channels, height, width = at.previous
+    down, across = at.strides()
+    size = at.section.whole("size", at.section.whole("stride", 1), least=1)
+    padding = at.section.whole("padding", size - 1, least=0)
+    rows, columns = (height + padding - size) // down + 1, (width + padding - size) // across + 1
+    return at.layer(MaxPool(size, (down, across), padding), (channels, rows, columns))
+
+
+def _avgpool(at: _Place) -> Layer:
+    return at.layer(AveragePool(), (at.previous[0], 1, 1))
+
+
+def _route(at: _Place) -> Layer:
+    section = at.section
+    reads = at.sources("layers")
+    groups = section.whole("groups", 1, least=1)
+    group = section.whole("group_id", 0, least=0)
+    shapes = [at.shape(index) for index in reads]
+    for index, shape in zip(reads, shapes, strict=True):
+        if shape[1:] != shapes[0][1:]:
+            raise section.error(
+                f"joins {_sides(shapes[0])} (layer {reads[0]}) with {_sides(shape)} (layer {index})",
+                "layers",
+                at.perhaps_the_input(),
+            )
+        if shape[0] % groups:
+            raise section.error(
+                f"groups={groups} does not divide layer {index}'s {shape[0]} channels", "groups"
+            )
+    if group >= groups:
+        raise section.error(f"group_id={group} of {groups} groups", "group_id", "they count from 0")
+    channels = sum(shape[0] // groups for shape in shapes)
+    return at.layer(Route(groups, group), (channels, *shapes[0][1:]), reads)
+
+
+def _shortcut(at: _Place) -> Layer:
+    sources = at.sources("from")
+    _, height, width = own = at.previous
+    for index in sources:
+        _, rows, columns = theirs = at.shape(index)
+        # one picture may be larger by a whole factor, the same in both directions, and then it is sampled
+        larger = rows % height == 0 and columns % width == 0 and rows // height == columns // width
+        smaller = height % rows == 0 and width % columns == 0 and height // rows == width // columns
+        if not (larger or smaller) or (len(sources) > 1 and (rows, columns) != (height, width)):
+            raise at.section.error(
+                f"adds {_sides(theirs)} (layer {index}) to {_sides(own)}", "from", at.perhaps_the_input()
+            )
+    return at.layer(Shortcut(at.activation("linear")), reads=(at.index - 1, *sources))
+
+
+def _reorg(at: _Place) -> Layer:
+    stride = at.section.whole("stride", 1, least=1)
+    channels, height, width = at.previous
+    if height % stride or width % stride or channels % stride**2:
+        raise at.section.error(
+            f"stride={stride} does not divide {_sides(at.previous)}", "stride", "channels go by its square"
+        )
+    return at.layer(Reorg(stride), (channels * stride**2, height // stride, width // stride))
+
+
+def _upsample(at: _Place) -> Layer:
+    stride = at.section.whole("stride", 2, least=1)
+    channels, height, width = at.previous
+    return at.layer(Upsample(stride), (channels, height * stride, width * stride))
+
+
+def _scale(at: _Place) -> Layer:
+    (source, *more) = at.sources("from")
+    theirs = at.shape(source)
+    wanted = (theirs[0], 1, 1) if at.section.name == "scale_channels" else theirs
+    if more or at.previous != wanted:
+        raise at.section.error(
+            f"scales {_sides(theirs)} (layer {source}) by {_sides(at.previous)}, expected {_sides(wanted)}",
+            "from",
+        )
+    return at.layer(Scale(at.activation("linear")), theirs, (at.index - 1, source))
+
+
+def _dropout(at: _Place) -> Layer:
+    probability = at.section.number("probability", 0.5)
+    if not 0 <= probability < 1:
+        raise at.section.error(f"probability={probability} is not in 0..1", "probability")
+    return at.layer(Dropout(probability))
+
+
+def _unchanged(at: _Place) -> Layer:
+    return at.layer(Unchanged(), reads=(at.index - 1,))
+
+
+def _softmax(at: _Place) -> Layer:
+    if any(isinstance(layer.spec, Detect) for layer in at.before):
+        return Layer(at.index, at.section, Unchanged(), (), at.image, at.image)
+    raise at.section.error("makes a classifier of it", fix="this program trains detectors: end with a head")
+
+
+def _region(at: _Place) -> Layer:
+    count = at.section.whole("num", 1, least=1)
+    return _head(at, _pairs(at, count), 1.0, new_coords=False)
+
+
+def _yolo(at: _Place) -> Layer:
+    section = at.section
+    total = section.whole("num", 1, least=1)
+    anchors = _pairs(at, total)
+    mask = section.wholes("mask") if "mask" in section.options else tuple(range(total))
+    wrong = [index for index in mask if not 0 <= index < len(anchors)]
+    if wrong:
+        raise section.error(f"mask names anchor {wrong[0]} of {len(anchors)}", "mask", "they count from 0")
+    chosen = tuple(anchors[index] for index in mask)
+    scale, new_coords = section.number("scale_x_y", 1.0), section.flag("new_coords")
+    if scale < 1 or (new_coords and scale != 2):
+        wanted = "new_coords=1 is built with scale_x_y=2" if new_coords else "it is at least 1"
+        raise section.error(f"scale_x_y={scale:g}", "scale_x_y", wanted)
+    return _head(at, chosen, 1.0 if new_coords else scale, new_coords)
+
+
+def _head(at: _Place, anchors: tuple[tuple[float, float], ...], scale_xy: float, new_coords: bool) -> Layer:
+    section = at.section
+    classes = section.whole("classes", 20, least=1)
+    channels, height, width = at.previous
+    wanted = len(anchors) * (5 + classes)
+    if channels != wanted:
+        below = at.before[-1].section if at.before else section
+        raise section.error(
+            f"wants {wanted} channels, {len(anchors)} x (5 + {classes} classes), and gets {channels}",
+            fix=f"set filters={wanted} in [{below.name}], line {below.line}",
+        )
+    _, input_height, input_width = at.image
+    if input_width % width or input_height % height or input_width // width != input_height // height:
+        raise section.error(
+            f"a grid of {width} x {height} cells does not divide an input of {input_width} x {input_height}",
+            fix="choose width and height in whole multiples of the coarsest stride, mostly 32",
+        )
+    return at.layer(Detect(section.name, anchors, classes, scale_xy, new_coords))
+
+
+def _pairs(at: _Place, count: int) -> tuple[tuple[float, float], ...]:
+    values = at.section.numbers("anchors")
+    if len(values) < 2 * count:
+        raise at.section.error(
+            f"{len(values)} values in anchors, expected {2 * count} for num={count}", "anchors"
+        )
+    if min(values) <= 0:
+        raise at.section.error(f"anchor side {min(values)} is not positive", "anchors")
+    return tuple((values[2 * k], values[2 * k + 1]) for k in range(count))
+
+
+def _second_net(at: _Place) -> Layer:
+    raise at.section.error("stands twice", fix="remove this one")
+
+
+def _sides(shape: Shape) -> str:
+    """As Darknet prints shapes: width x height x channels."""
+    channels, height, width = shape
+    return f"{width} x {height} x {channels}"
+
+
+_LAYERS: dict[str, Callable[[_Place], Layer]] = {
+    "net": _second_net,
+    "convolutional": _convolutional,
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
+    "route": _route,
+    "shortcut": _shortcut,
+    "reorg": _reorg,
+    "upsample": _upsample,
+    "scale_channels": _scale,
+    "sam": _scale,
+    "dropout": _dropout,
+    "empty": _unchanged,
+    "softmax": _softmax,
+    "cost": _softmax,
+    "region": _region,
+    "yolo": _yolo,
+}

@@ -1,0 +1,55 @@
+"""What a cfg says, put into a config where the config is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from .beside import names_beside, need_cfg
+from .cfg import read_cfg
+from .heads import class_count, settings_of
+from .plan import make_plan
+
+RESOLVED = ("input_size", "anchors", "strides", "scale_xy")
+
+
+def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's tables with those keys filled in that its cfg speaks of; a resolved config stays as it is.
+
+    Class names come from a ``.names`` file near the cfg where ``data.classes`` is empty. Raises ``UserError``
+    where there is no cfg or it cannot be built.
+    """
+    filled = {name: dict(table) if isinstance(table, dict) else table for name, table in values.items()}
+    model = filled["model"]
+    if all(key in model for key in RESOLVED):
+        return filled
+    cfg = Path(str(model.get("cfg") or "") or _beside(model))
+    plan = make_plan(read_cfg(cfg), _input_wh(model.get("input_size")))
+    model["cfg"] = str(cfg)
+    for section, settings in settings_of(plan).items():
+        table = filled.setdefault(section, {})
+        if isinstance(table, dict):
+            for key, value in settings.items():
+                table.setdefault(key, value)
+    data = filled.setdefault("data", {})
+    if isinstance(data, dict) and not data.get("classes") and data.get("format", "voc") == "voc":
+        data["classes"] = names_beside(cfg, class_count(plan)) or []
+    return filled
+
+
+def _beside(model: Mapping[str, Any]) -> Path:
+    weights = str(model.get("weights") or "")
+    if not weights.endswith(".weights"):
+        raise UserError("names no cfg", where="model.cfg", fix='write cfg = "yolov3.cfg"')
+    return need_cfg(Path(weights))
+
+
+def _input_wh(size: object) -> tuple[int, int] | None:
+    """A size that cannot be is left to the config's own check."""
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size, size
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size):
+        return size[0], size[1]
+    return None
