@@ -181,16 +181,83 @@ def check_code(
     raise typer.Exit(work(config, code, deep, overrides or [], as_json))
 
 
+@app.command(
+    epilog="Examples: yolotui attach   |   yolotui attach voc-1   |   yolotui attach runs/voc-1 | cat"
+)
+def attach(
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or its name below runs/; without it the newest that goes on."
+        ),
+    ] = None,
+) -> None:
+    """The live view on a run that another process writes: look, pause, step, stop, inspect. q leaves it running."""
+    from .commands.attach import attach as work
+
+    raise typer.Exit(work(run))
+
+
 @app.command(epilog="Example: yolotui runs runs/")
 def runs(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path(
         "runs"
     ),
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the runs in a folder, newest first."""
+    """The runs in a folder: a table to search, sort and open from on a terminal, a list elsewhere."""
     from .commands.runs import show_runs
 
-    raise typer.Exit(show_runs(root))
+    raise typer.Exit(show_runs(root, as_json))
+
+
+@app.command(epilog="Example: yolotui compare runs/voc-1 runs/voc-2")
+def compare(
+    run: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of two runs or more.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Lay runs over each other: curves, settings that differ, the epoch at which they part."""
+    from .commands.compare import compare as work
+
+    raise typer.Exit(work(run, as_json))
+
+
+@app.command(epilog="Example: yolotui export runs/voc-1 --format html --out report.html")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="csv|tensorboard|html", help="Tables, TensorBoard's events, or one HTML file."
+        ),
+    ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PATH", help="Where to; without it a name after the run's, in this folder."),
+    ] = None,
+    code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
+) -> None:
+    """Write a run as CSV, as TensorBoard event files, or as a report that opens without a network."""
+    from .commands.export import export as work
+
+    raise typer.Exit(work(run, name, out, code))
+
+
+@app.command("import", epilog="Example: yolotui import train.log --run runs/theirs")
+def import_file(
+    log: Annotated[
+        Path, typer.Argument(metavar="LOG", help="Another trainer's log: text, CSV or JSON lines, .gz too.")
+    ],
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="The run's folder; without it the next free one below runs/."),
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Turn someone else's log into a run, and say what the log itself proves."""
+    from .commands.importing import import_file as work
+
+    raise typer.Exit(work(log, run, as_json))
 
 
 @data.command(epilog="Example: yolotui data demo")

@@ -1,0 +1,230 @@
+"""Lines of ``name=value`` and ``name: value``: tqdm's postfix (the seed's form), YOLOX, mmdetection's text,
+detectron2, Keras, Lightning, and what people print themselves.
+
+Which lines of a file those are is not settled by one line: prose, tracebacks and model dumps hold pairs too.
+So a file is surveyed first (``PairSurvey``), and ``PairReader`` takes the families of lines that repeat.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from .bar import Bar, find_bar
+from .points import Phase, Point, Position
+from .position import is_placed, position
+from .prefixes import split
+from .roles import VALIDATION, in_bytes, is_loss, role
+from .values import NUMBER, Printed, printed
+
+_WORD = r"[A-Za-z_][\w.@/%\-]*(?:\(\w+\))?"
+_PAIR = re.compile(
+    rf"(?P<name>{_WORD}(?: {_WORD}){{0,2}}(?:@\[?[\d.:]+\]?)?)['\"]?\s?[:=]\s*(?:tensor\(\[?|np\.float\d+\(|array\()?['\"]?"
+    rf"(?P<value>{NUMBER})(?P<unit>%|[A-Za-z]{{1,3}}(?:/[A-Za-z]{{1,6}})?)?(?![\w:/%]|\.\w|,\d{{3}}\b)",
+    re.I,
+)
+_SPACED = re.compile(
+    rf"(?<![\w.])(?P<name>lr|\w*loss\w*|learning_rate|acc(?:uracy)?@?\d?|mAP\S*|AP\d*|\w*iou)\s+"
+    rf"(?P<value>{NUMBER})(?P<unit>%)?(?![\w:/%]|\.\w)",
+    re.I,
+)
+_SPLITS = re.compile(r"^(?:epochs?|ep|iter(?:ation)?s?|steps?|batch|and|avg\.?|train(?:ing)?:)\s+", re.I)
+_EVALUATING = re.compile(r"\b(?:val(?:id|idation|idating|idate)?|test(?:ing)?|eval(?:uation|uating|uate)?)\b", re.I)
+_TRAINING = re.compile(r"\btrain", re.I)
+BEGINS = re.compile(
+    r"\btraining start|\bstart(?:ing)? training\b|^Start running, host|\bTraining begin|^Learning Rate: [\d.e-]+, Momentum", re.I
+)
+_DIGIT = re.compile(r"\d|nan|inf", re.I)
+Family = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Parsed:
+    place: Position
+    pairs: list[tuple[str, Printed, str]]
+    bar: Bar | None
+    clock: float | None
+    phase: Phase
+
+    @property
+    def family(self) -> Family:
+        return tuple(name for name, _, _ in self.pairs[:3])
+
+
+def parse(text: str) -> Parsed | None:
+    """A line's pairs and its place; None where it has neither."""
+    if not _DIGIT.search(text):
+        return None
+    message, clock = split(text)
+    bar = find_bar(message)
+    head, body = (bar.before, bar.after) if bar is not None else ("", message)
+    pairs = _pairs(head) + _pairs(body) if head else _pairs(body)
+    place = position(head if bar is not None else message)
+    if bar is not None:
+        if place.iteration is None and bar.done:
+            place.iteration, place.iterations = bar.done, bar.total
+        elif place.iterations is None and place.iteration is not None:
+            place.iterations = bar.total
+    if not pairs and not is_placed(place):
+        return None
+    return Parsed(place, pairs, bar, clock, _phase(head or message[:60], pairs))
+
+
+def _pairs(text: str) -> list[tuple[str, Printed, str]]:
+    found = []
+    spans: list[tuple[int, int]] = []
+    if ":" in text or "=" in text:
+        for match in _PAIR.finditer(text):
+            name = _SPLITS.sub("", match["name"].strip())
+            unit = match["unit"] or ""
+            found.append((match.start(), name, match["value"], unit))
+            spans.append(match.span())
+    for match in _SPACED.finditer(text):
+        if not any(start <= match.start() < end for start, end in spans):
+            found.append((match.start(), match["name"], match["value"], match["unit"] or ""))
+    found.sort()
+    return [(name, printed(value), unit) for _, name, value, unit in found if not _is_place(name)]
+
+
+def _is_place(name: str) -> bool:
+    return name.lower() in ("epoch", "epochs", "iter", "iters", "iteration", "step", "global_step", "eta", "ep")
+
+
+def _phase(head: str, pairs: list[tuple[str, Printed, str]]) -> Phase:
+    if pairs and all(role(name) in ("map50", "map50_95", "map", "score") for name, _, _ in pairs):
+        return "evaluation"
+    before = head
+    if pairs:
+        cut = head.find(pairs[0][0])
+        before = head[:cut] if cut >= 0 else head
+    if _TRAINING.search(before) or not _EVALUATING.search(before):
+        return "train"
+    return "evaluation"
+
+
+class PairSurvey:
+    """Looks at the first lines of a file for families of pairs that repeat."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Family] = Counter()
+        self._placed: Counter[Family] = Counter()
+        self._first: dict[Family, list[float]] = {}
+        self._varies: set[Family] = set()
+        self._names: dict[Family, set[str]] = {}
+        self._bars = 0
+        self._keras = 0
+        self._yolox = 0
+
+    def look(self, text: str) -> None:
+        parsed = parse(text)
+        if parsed is None or not parsed.pairs:
+            return
+        family = parsed.family
+        self._counts[family] += 1
+        values = [each.value for _, each, _ in parsed.pairs]
+        if family not in self._first:
+            if len(self._first) > 20_000:  # no two lines alike: nothing repeats here
+                return
+            self._first[family] = values
+        elif self._first[family] != values:
+            self._varies.add(family)
+        self._names.setdefault(family, set()).update(name for name, _, _ in parsed.pairs)
+        if is_placed(parsed.place):
+            self._placed[family] += 1
+        self._bars += parsed.bar is not None
+        self._keras += text.count(" - ") >= 2 and parsed.place.iterations is not None
+        self._yolox += "iter_time:" in text and "data_time:" in text and "ETA:" in text
+
+    def reader(self) -> PairReader | None:
+        """One that reads the families found, or None where nothing repeats."""
+        placed = {
+            family
+            for family, count in self._placed.items()
+            if count >= 2 or any(role(name) != "none" and _telling(name) for name in self._names[family])
+        }
+        repeated = {
+            family
+            for family in self._varies
+            if self._counts[family] >= 3 or any(_telling(name) for name in self._names[family])
+        }
+        accepted = {f for f in placed if self._useful(f)}
+        if accepted:
+            accepted |= {f for f in repeated if self._useful(f) and any(_telling(n) for n in self._names[f])}
+        else:
+            # No line says where it stands: the family seen most, and others about losses and scores.
+            useful = {f for f in repeated if self._useful(f)}
+            telling = {f for f in useful if any(_telling(name) for name in self._names[f])}
+            most = max(useful, key=lambda f: self._counts[f], default=None)
+            accepted = telling or ({most} if most is not None else set())
+        if not accepted or sum(self._counts[f] for f in accepted) < 2 and not placed:
+            return None
+        return PairReader(accepted, self._form())
+
+    def lines_of(self, reader: PairReader) -> int:
+        """How many of the lines looked at belong to the reader's families."""
+        return sum(self._counts[family] for family in reader.families)
+
+    def _useful(self, family: Family) -> bool:
+        return any(role(name) not in ("none", "memory", "seconds", "data") for name in self._names[family])
+
+    def _form(self) -> str:
+        total = sum(self._counts.values())
+        if self._yolox:
+            return "yolox"
+        if self._bars * 2 > total or self._bars >= 5:
+            return "tqdm"
+        return "keras" if self._keras * 2 > total else "pairs"
+
+
+def _telling(name: str) -> bool:
+    return is_loss(name) or role(name) in ("map50", "map50_95", "map", "score", "lr")
+
+
+class PairReader:
+    """Reads the lines of the accepted families, and those that differ from them in the tail alone."""
+
+    def __init__(self, families: set[Family], name: str) -> None:
+        self.name = name
+        self.families = families
+        self._leading = {family[0] for family in families}
+        self._context = Position()
+
+    def read(self, text: str, line: int) -> list[Point] | None:
+        parsed = parse(text)
+        if parsed is None:
+            return None
+        place = parsed.place
+        if not parsed.pairs or not self._accepts(parsed):
+            # A line of its own may say the epoch for those that follow.
+            if place.epoch is not None and not parsed.pairs and place.iteration is None:
+                self._context = place
+            return None
+        if place.epoch is None and self._context.epoch is not None:
+            place.epoch, place.epochs = self._context.epoch, self._context.epochs
+        point = Point(line, {}, place, parsed.phase, clock=parsed.clock)
+        if parsed.bar is not None:
+            point.elapsed, point.update = parsed.bar.elapsed, True
+        for name, value, unit in parsed.pairs:
+            self._keep(point, name, value, unit)
+        return [point] if point.values else None
+
+    def finish(self) -> list[Point]:
+        return []
+
+    def _accepts(self, parsed: Parsed) -> bool:
+        if parsed.family in self.families:
+            return True
+        return parsed.pairs[0][0] in self._leading and (is_placed(parsed.place) or len(parsed.pairs) > 1)
+
+    def _keep(self, point: Point, name: str, value: Printed, unit: str) -> None:
+        meaning = role(name)
+        if meaning == "memory":
+            point.memory = in_bytes(value.value, unit)
+        elif meaning in ("seconds", "data") and unit == "ms":
+            value = Printed(value.value / 1e3, value.half / 1e3)
+        elif meaning in ("map50", "map50_95", "map") and unit == "%":
+            value = Printed(value.value / 100, value.half / 100)
+        if point.phase == "evaluation" and meaning == "term" and not VALIDATION.search(name):
+            name = f"val/{name}"
+        point.values.setdefault(name, value)
