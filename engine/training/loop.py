@@ -12,6 +12,7 @@ from typing import Any
 from ..config import Config
 from ..data.batches import Batch
 from ..doctor.monitors import Monitors, Setting, not_finite
+from ..learning.schedule import learning_rate
 from ..predictor import make_predictor, score_dataset
 from ..runs import events as ev
 from ..runs.folder import RunFolder
@@ -20,7 +21,6 @@ from .checkpoint import random_state, restore_random_state, save_model, save_sta
 from .control import Control, Request
 from .planning import steps_for_minutes
 from .progress import MOST_UNREAD, EpochTotals, PendingStep, StepReader
-from .schedule import learning_rate
 from .setup import Parts
 from .step import Captured, Stepper
 
@@ -279,7 +279,7 @@ class Loop:
         self.total_steps, self._rate_factor = state["total_steps"], state["rate_factor"]
         self._best = state["best"]
         self._totals.load_state(state["totals"])
-        self._monitors.load_state(state["monitors"])
+        self._monitors.load_state(state.get("monitors"))
         restore_random_state(state["random"])
         self._log(f"resumed after step {self.step}")
 

@@ -12,11 +12,11 @@ from ..config import TrainConfig
 from ..data.batches import Batch
 from ..device import Compute
 from ..doctor.monitors import Look
+from ..learning.optimizer import build_optimizer, set_rate
 from ..yolo.detector import Detector
 from ..yolo.loss import TERMS
 from .ema import Ema
 from .nonfinite import FiniteFlag, RunningStatistics
-from .optimizer import build_optimizer, set_rate
 
 Pred = Tensor | list[Tensor]
 

@@ -77,7 +77,7 @@ def window(per_epoch: int) -> tuple[int, int]:
 def bare(config: Path, result: Path, overrides: Set = None) -> None:
     """One run of the plain loop."""
     from engine.config import load_config
-    from engine.training.schedule import learning_rate
+    from engine.learning.schedule import learning_rate
     from engine.training.setup import put_together
     from engine.training.step import Stepper
 

@@ -232,11 +232,14 @@ class Monitors:
         rules = {name: _plain(rule) for name, rule in self._rules().items()}
         return {"next": self._next, "next_terms": self._next_terms, "rules": rules}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any] | None) -> None:
+        """``None``, or without a rule: a checkpoint from before there was one; it begins anew."""
+        if state is None:
+            return
         with self.guarded():
             self._next, self._next_terms = state["next"], state["next_terms"]
             for name, rule in self._rules().items():
-                vars(rule).update(state["rules"][name])
+                vars(rule).update(state["rules"].get(name, {}))
 
     def _rules(self) -> dict[str, object]:
         return {

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from engine.config import TrainConfig
+from engine.learning.optimizer import build_optimizer
 from engine.training.nonfinite import FiniteFlag, RunningStatistics
-from engine.training.optimizer import build_optimizer
 
 
 def network() -> nn.Module:

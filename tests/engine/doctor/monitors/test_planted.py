@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from engine.learning.optimizer import build_optimizer
 from engine.runs import events as ev
 from engine.runs.store import RunFolder, RunReader
 from engine.training import step as step_module
-from engine.training.optimizer import build_optimizer
 
 from .runs import of_kind, raised, trained
 

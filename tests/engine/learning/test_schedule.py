@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from engine.config import TrainConfig
-from engine.training.schedule import learning_rate
+from engine.learning.schedule import learning_rate
 
 
 def test_darknets_burn_in_prints_what_the_seeds_log_prints() -> None:
