@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..layout import AXES
 from .calling import Called
 from .findings import Finding
+from .inputs import generator
 from .stage import Stage
 from .subject import seed_everything
 
@@ -35,7 +36,7 @@ def probe_model(called: Called, stage: Stage, classes: list[str], need_gradient:
             fix="return the module itself",
         )
     width, height = stage.input_wh
-    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(2, 3, height, width, generator=generator(1))
     preds = _run(called, stage, model.train(), images)
     yield "build_model.call", []
     if need_gradient:
@@ -70,7 +71,7 @@ def _run(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> list
 
 
 def _gradients(model: nn.Module, preds: list[Tensor]) -> list[Finding]:
-    g = torch.Generator().manual_seed(2)
+    g = generator(2)
     total = torch.stack([(p * torch.randn(p.shape, generator=g)).sum() for p in preds]).sum()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not total.requires_grad or not named:

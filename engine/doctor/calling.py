@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..yolo.plugin import Function, UserFunctions, line_at_fault
+from ..yolo.plugin import Function, UserFunctions, line_at_fault, with_keywords
 from ..yolo.plugin_place import globals_of
 from .findings import Finding, Tensor
 
@@ -70,14 +70,17 @@ class Called:
         return Refusal(self.placed(finding))
 
     def call(self, name: str, *arguments: Any, **keywords: Any) -> Any:
-        """The function's own answer. Raises ``Refusal`` where it raises."""
+        """The function's own answer; ``keywords`` that it does not take are left out.
+
+        Raises ``Refusal`` where it raises.
+        """
         function = self.user.get(name)
         assert function is not None
         self._fits(name, function, len(arguments))
         try:
             with warnings.catch_warnings(), torch.enable_grad():
                 warnings.simplefilter("ignore")
-                return function(*arguments, **keywords)
+                return with_keywords(function, *arguments, **keywords)
         except Refusal:
             raise
         except (Exception, SystemExit) as error:

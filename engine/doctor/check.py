@@ -20,13 +20,15 @@ from .blame import ordered
 from .build_model import probe_model
 from .calling import Called
 from .composition import examine_loss, gradients_reach, in_place
+from .contracts.settings import examine_settings
 from .data import examine_data, examine_slots
 from .data_boxes import Contest
 from .decode import probe_decode
 from .detect import probe_detect
 from .findings import Report
+from .inputs import drawing
 from .iou import probe_iou
-from .overfit import probe_overfit, probe_together
+from .overfit import probe_contracts, probe_overfit, probe_together
 from .stage import stages
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
 from .transform import probe_transform
@@ -42,16 +44,18 @@ def check(
     code: Path | None = None,
     deep: bool = False,
     progress: Progress | None = None,
+    seed: int = 0,
 ) -> Report:
     """Examine a config, its data and the user's functions, before training.
 
     ``source`` is the config's file (which ``[loss]`` keys it sets is read from its text), ``code`` overrides
-    ``[code] file``. ``progress`` is told what is being probed. Mistakes in the user's code are findings;
+    ``[code] file``. ``progress`` is told what is being probed. ``seed``: of the
+    probes' random inputs. Mistakes in the user's code are findings;
     raises ``UserError`` for a config or data that cannot be used at all. Nothing is written.
     """
     started = time.perf_counter()
     tell = progress or (lambda text: None)
-    with _quiet_state():
+    with _quiet_state(), drawing(seed):
         tell("code")
         path = str(code) if code is not None else config.code.file
         user, broken = load_user(path) if path else (None, [])
@@ -64,6 +68,8 @@ def check(
         bench.keep("data", data.outcome)
         contested, slots = examine_slots(data, blueprint.detector().heads)
         bench.keep("data", slots)
+        images = len(data.train) if data.train is not None else None
+        bench.keep("config", {"config.training": examine_settings(config, images)})
         if user is not None:
             bench.keep("config", {"code.names": misspelt(user)})
         _functions(subject, bench, contested, tell, deep)
@@ -104,11 +110,14 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     """All together, where each alone was sound: else this would only repeat what is known."""
     called = subject.called
     if bench.failed & set(NAMES):
+        bench.skip("loop.contracts", "loop", "a function failed alone")
         bench.skip("loop.together", "loop", "a function failed alone")
         return
     if called.user.functions:
         tell("together")
         bench.alone("loop", lambda: probe_together(called, bench.stages[1]))
+    tell("contracts")
+    bench.alone("loop", lambda: probe_contracts(called, subject.config, subject.blueprint, bench.stages[0]))
     if deep:
         tell("overfit")
         bench.alone("loop", lambda: probe_overfit(called, subject.blueprint, bench.stages[0], DEEP_SECONDS))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..boxes import to_xyxy
 from ..yolo.decode import decode_boxes, grid_cells
+from .inputs import generator
 from .stage import BOX_NAMES, COLUMNS, Stage
 
 SLOTS = 48
@@ -29,7 +30,7 @@ def explain(stage: Stage, k: int, pred: Tensor, got: Tensor, support: dict[str, 
     if whole.text:
         return whole
     flat = got.flatten(0, 3)
-    pick = torch.randperm(len(flat), generator=torch.Generator().manual_seed(5))[:SLOTS]
+    pick = torch.randperm(len(flat), generator=generator(5))[:SLOTS]
     cells = (
         grid_cells(head, pred).expand(*pred.shape[1:4], 2).expand(pred.shape[0], -1, -1, -1, -1).flatten(0, 3)
     )

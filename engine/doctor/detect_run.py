@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..boxes import to_xyxy
 from ..letterbox import Letterbox
-from ..yolo.plugin import accepts
 from .calling import Called
 from .inputs import Scene, given, scene
 from .stage import Stage
@@ -75,10 +74,9 @@ def _undone(boxes: Tensor, stage: Stage, size: tuple[int, int]) -> Tensor:
 def run_detect(
     called: Called, stage: Stage, preds: list[Tensor], sizes: list[tuple[int, int]]
 ) -> list[Tensor]:
-    function = called.user.get("detect")
-    assert function is not None
-    known = {name: value for name, value in (("conf", 0.2), ("iou", 0.45)) if accepts(function, name)}
-    got = called.call("detect", stage.declared_pred(preds), stage.given_heads(), list(sizes), **known)
+    got = called.call(
+        "detect", stage.declared_pred(preds), stage.given_heads(), list(sizes), conf=0.2, iou=0.45
+    )
     rows = list(got) if isinstance(got, (list, tuple)) else None
     good = rows is not None and len(rows) == len(sizes)
     good = good and all(isinstance(r, Tensor) and r.ndim == 2 and r.shape[1] == 6 for r in rows or [])

@@ -28,7 +28,8 @@ def judge_score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
     sigmoid, softmax = _probabilities(stage, LOGITS[0])
     if not missing_sure and any(all(abs(v - s * p) < 0.01 for s, v in pairs) for p in (sigmoid, softmax)):
         return []
-    text, channels = "another score", ("conf", "class")
+    text = "another score"
+    channels: tuple[str, ...] = ("conf", "class")
     for name, wrong, value in _OTHERS:
         if pairs and any(all(abs(v - value(s, p)) < 0.01 for s, v in pairs) for p in (sigmoid, softmax)):
             text, channels = name, wrong

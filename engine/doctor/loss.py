@@ -18,6 +18,7 @@ from .loss_influence import judge_influence, judge_targets, pred_influence, targ
 from .loss_maps import judge_maps
 from .loss_minima import judge_box, judge_classes, judge_negatives
 from .loss_objectness import judge_objectness
+from .loss_positives import judge_positives
 from .loss_reduction import judge_reduction
 from .loss_run import OWN, TERMS, Trial, near
 from .loss_total import judge_total
@@ -51,6 +52,10 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     targets = [f for f in judge_targets(trial, sensitive) if f.term not in bad]
     yield "loss.targets", targets
     bad |= {f.term for f in targets}
+    left_out = judge_positives(trial, bad)
+    yield "loss.positives", left_out
+    if left_out:
+        return  # what follows counts on every positive
     profile = stage.detector.profile
 
     def said(key: str, value: str) -> str | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..boxes import IouKind, to_xyxy
 from ..boxes import iou as corner_iou
 from .findings import Finding
-from .inputs import decoded, given, perfect, scene
+from .inputs import decoded, generator, given, perfect, scene
 from .loss_run import Trial, flat, near, profile_seen, unflat
 from .stage import BOX_NAMES
 
@@ -73,7 +73,7 @@ def _one_truth(trial: Trial) -> Trial:
 
 def _displaced(trial: Trial) -> list[list[Tensor]]:
     """Predictions about one truth, its box moved in eight ways."""
-    g = torch.Generator().manual_seed(9)
+    g = generator(9)
     linear = trial.stage.layout.decode == "linear"
     result = []
     for _ in range(8):

@@ -279,7 +279,7 @@ def judge_targets(trial: Trial, sensitive: dict[str, dict[str, float]]) -> list[
 
 
 def _read_instead(trial: Trial, term: str) -> set[str]:
-    """Channels of targets that move a term only where they take whole numbers: an id or a flag is read there."""
+    """Channels of targets that move a term only as whole numbers: an id or a flag is read there."""
     layout, preds = trial.stage.layout, near(trial, 3)
     found = set()
     for place, name in enumerate(layout.target):

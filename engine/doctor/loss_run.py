@@ -14,7 +14,7 @@ from ..boxes import to_xyxy
 from .calling import Called
 from .findings import Finding
 from .inputs import Scene, decoded, encode_box, generator, perfect
-from .stage import Stage
+from .stage import Stage, columns
 
 REQUIRED = ("lcls", "lbox", "lobj")
 TERMS = ("lcls", "lbox", "lobj", "liou")
@@ -76,10 +76,16 @@ class Trial:
     def grads(
         self, preds: Sequence[Tensor], names: Sequence[str], targets: Sequence[Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """``[N, 5 + C]`` a term, N slots of all heads in order; zero where no gradient comes back."""
+        """``[N, 5 + C]`` a term, N slots of all heads in order; zero where no gradient comes back.
+
+        Where all terms are mere numbers beside a ``total`` that learns, each has total's gradient on its own
+        channels.
+        """
         leaves = [p.detach().clone().requires_grad_() for p in preds]
         terms = self.terms(leaves, targets)
         found: dict[str, Tensor] = {}
+        if terms["total"].requires_grad and not any(terms[name].requires_grad for name in REQUIRED):
+            return self._of_total(terms, leaves, names)
         for name in names:
             term = terms.get(name)
             if term is None:
@@ -92,6 +98,17 @@ class Trial:
                 [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, parts, strict=True)]
             )
         return found
+
+    def _of_total(
+        self, terms: dict[str, Tensor], leaves: Sequence[Tensor], names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        parts = self.backward(terms["total"], leaves)
+        whole = flat([torch.zeros_like(p) if g is None else g for p, g in zip(leaves, parts, strict=True)])
+        found = {name: torch.zeros_like(whole) for name in names if name in terms}
+        for name in found:
+            for group in OWN[name] if name in REQUIRED else ():
+                found[name][:, columns(group)] = whole[:, columns(group)]
+        return found | ({"total": whole} if "total" in names else {})
 
     def backward(self, term: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Gradients of a term. Raises ``Refusal`` where its backward pass raises."""

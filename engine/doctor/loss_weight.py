@@ -31,6 +31,21 @@ def judge_weight(trial: Trial) -> list[Finding]:
     bend, slope = values[0] - 2 * values[1] + values[2], values[2] - values[0]
     if abs(slope) < 1e-4 * abs(values[1]) or abs(bend) < 0.02 * abs(slope):
         return []
+    if _masks(trial):
+        return [
+            Finding(
+                "error",
+                "loss.weight",
+                "loss",
+                "targets' weight decides which slots are positive, not the mask",
+                tensor="targets",
+                channels=("mask", "weight"),
+                expected=f"positives where {trial.stage.raw(['mask'], 'targets')} > 0",
+                got="with half the weight they have no gradient",
+                fix=f"mask = {trial.stage.raw(['mask'], 'targets')} > 0",
+                term="lbox",
+            )
+        ]
     power = math.log(values[2] / values[0]) / math.log(3) if min(values) > 0 else math.nan
     return [
         Finding(
@@ -47,6 +62,20 @@ def judge_weight(trial: Trial) -> list[Finding]:
             term="lbox",
         )
     ]
+
+
+def _masks(trial: Trial) -> bool:
+    """Whether positives fall out of lbox or lcls where their weight is halved."""
+    targets = trial.scene.targets
+    for target in targets:
+        target[..., 6] *= 0.5
+    for term in ("lbox", "lcls"):
+        before, after = (
+            trial.grads(near(trial, 3), [term], t)[term][trial.positive] for t in (None, targets)
+        )
+        if bool(((before.abs().amax(1) > 0) & (after.abs().amax(1) == 0)).any()):
+            return True
+    return False
 
 
 def judge_size_weight(trial: Trial) -> list[Finding]:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ..blueprint import Blueprint
 from ..boxes import iou as corner_iou
 from ..boxes import to_xyxy
+from ..config import Config
 from ..yolo.detector import Detector
 from .calling import Called, Refusal
+from .contracts.trial import probe_trial
 from .findings import Finding
 from .inputs import Scene, noise, scene
 from .stage import Stage
@@ -116,6 +118,15 @@ def _recall(stage: Stage, made: Scene, found: list[Tensor]) -> float:
             hit += bool(len(same)) and float(corner_iou(same.float().cpu(), box).max()) >= 0.5
             count += 1
     return hit / max(1, count)
+
+
+def probe_contracts(called: Called, config: Config, blueprint: Blueprint, stage: Stage) -> Results:
+    """A few steps as the trainer takes them, on a drawn batch, judged."""
+    made = scene(stage, [2, 1], seed=81)
+    detector = _with_user(stage.detector, called)
+    yield from probe_trial(
+        called, config, blueprint, detector, _drawn(stage, made), (made.boxes, made.labels)
+    )
 
 
 def probe_overfit(called: Called, blueprint: Blueprint, stage: Stage, seconds: float) -> Results:

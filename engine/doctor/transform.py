@@ -11,6 +11,7 @@ import numpy as np
 
 from .calling import Called
 from .findings import Finding, Tensor
+from .inputs import DRAW
 from .subject import seed_everything
 from .transform_cut import judge_cut
 
@@ -48,7 +49,7 @@ def probe_transform(called: Called) -> Results:
 
 def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A grey, textured picture with five painted rectangles, none of them placed symmetrically."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed + 100_003 * DRAW.get())
     height, width = ((300, 420), (410, 290), (360, 360))[seed % 3]
     image = rng.integers(95, 130, (height // 6 + 1, width // 6 + 1, 1), dtype=np.uint8)
     grey = cv2.resize(np.repeat(image, 3, 2), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -65,7 +66,7 @@ def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _call(called: Called, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    seed_everything(seed)
+    seed_everything(seed + 100_003 * DRAW.get())
     got = called.call("transform", image, boxes)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise _refused(

@@ -18,7 +18,7 @@ from .assign import Assigned, Positives, Rule, assign
 from .decode import decode_boxes
 from .detect import detect
 from .loss import LossProfile, LossResult, loss
-from .plugin import UserFunctions, accepts
+from .plugin import UserFunctions, with_keywords
 
 Pred = Tensor | list[Tensor]
 
@@ -124,9 +124,9 @@ class Detector:
         """
         user = self.user.get("detect")
         if user is not None:
-            asked = {"conf": conf, "iou": iou}
-            known = {name: value for name, value in asked.items() if accepts(user, name)}
-            return list(user(pred, self.one_or_list(self.heads), list(sizes), **known))
+            return list(
+                with_keywords(user, pred, self.one_or_list(self.heads), list(sizes), conf=conf, iou=iou)
+            )
         preds = self._canonical(pred)
         boxes = [
             self.decode_canonical(declared, head)

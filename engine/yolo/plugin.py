@@ -124,6 +124,20 @@ def accepts(function: Function, keyword: str) -> bool:
     return any(p.name == keyword or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
+def with_keywords(function: Function, *arguments: Any, **asked: Any) -> Any:
+    """The function called with those of the keywords that it takes. One that passes any keyword on (a plain
+    decorator does) may turn out not to take it after all: then it is called again without."""
+    known = {name: value for name, value in asked.items() if accepts(function, name)}
+    while True:
+        try:
+            return function(*arguments, **known)
+        except TypeError as error:
+            refused = [n for n in known if f"unexpected keyword argument {n!r}" in str(error)]
+            if not refused:
+                raise
+            known = {name: value for name, value in known.items() if name not in refused}
+
+
 def line_at_fault(path: str | Path, error: BaseException) -> int:
     """The deepest line of ``path`` that an error passed through; 0 where it passed through none."""
     line, trace = 0, error.__traceback__

@@ -50,7 +50,7 @@ def underlying(function: Callable[..., Any]) -> Any:
             called = getattr(kind, "forward", None) or vars(kind).get("__call__")
             if not hasattr(called, "__code__"):
                 return function
-            function = called  # type: ignore[assignment]
+            function = called
         else:
             break
     return inspect.getattr_static(function, "__init__", function) if inspect.isclass(function) else function

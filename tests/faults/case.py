@@ -69,7 +69,7 @@ class Case:
             if text.count(old) != 1:
                 raise ValueError(f"{self.slug}: stands {text.count(old)} times in {self.base}.py: {old!r}")
             text = text.replace(old, new)
-        return _without(text, set(CONTRACT) - set(self.keep)) if self.keep else text
+        return without(text, set(CONTRACT) - set(self.keep)) if self.keep else text
 
     def _base(self, suffix: str) -> str:
         """The base's file, of the case's own folder or of this one."""
@@ -156,7 +156,7 @@ def legitimate(slug: str, base: str, about: str, *edits: tuple[str, str], **more
     return Case(slug, base, about, edits, expected="none", **more)
 
 
-def _without(text: str, names: set[str]) -> str:
+def without(text: str, names: set[str]) -> str:
     """The module's text without these top-level functions."""
     lines = text.splitlines(keepends=True)
     for node in reversed(ast.parse(text).body):

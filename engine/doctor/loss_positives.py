@@ -1,0 +1,108 @@
+"""Every positive slot is trained: none is left out by a mask that is taken from somewhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .findings import Finding
+from .inputs import Scene, given, scene
+from .loss_run import OWN, Trial, near
+from .stage import Stage, columns
+
+SEEDS = (1, 2, 3)
+OVERLAPS = 0.1
+"""Below this IoU a box may be without a gradient where lbox is 1 - IoU."""
+
+
+def judge_positives(trial: Trial, skip: set[str]) -> list[Finding]:
+    """``skip``: terms known to be wrong already."""
+    trial = Trial(trial.called, trial.stage, _varied(trial.stage))
+    findings = []
+    for term in ("lcls", "lbox", "lobj"):
+        if term in skip or (term == "lcls" and trial.stage.classes == 1):
+            continue
+        sizes = _sizes(trial, term, trial.scene.targets)
+        left, kept = sizes == 0, sizes > 0
+        left &= _overlapping(trial)
+        if bool(left.any()) and bool(kept.any()):
+            findings.append(_finding(trial, term, left, kept))
+    return findings
+
+
+def _varied(stage: Stage) -> Scene:
+    """The first and the last class, a truth of most of the picture, one of half a cell, and usual ones."""
+    base = scene(stage, [2, 2], seed=61)
+    head = stage.heads[-1]
+    centre = [(head.grid_w // 2 + 0.4) / head.grid_w, (head.grid_h // 2 + 0.55) / head.grid_h]
+    large = torch.tensor([[*centre, 0.8, 0.75]])
+    tiny = torch.tensor([[*centre, 0.5 / head.grid_w, 0.6 / head.grid_h]])
+    last = stage.classes - 1
+    labels = [[0, last], [last // 2, 0], [last], [0]]
+    boxes = [*base.boxes, large, tiny]
+    return given(stage, boxes, [torch.tensor(ids[: len(b)]) for ids, b in zip(labels, boxes, strict=True)])
+
+
+def _sizes(trial: Trial, term: str, targets: Sequence[Tensor]) -> Tensor:
+    """``[P]``: the largest gradient of the term on its own channels of each positive."""
+    largest = torch.zeros(int(trial.positive.sum()))
+    for seed in SEEDS:
+        moved = trial.grads(near(trial, seed), [term], targets)[term][trial.positive]
+        own = torch.cat([moved[:, columns(group)] for group in OWN[term]], 1)
+        largest = torch.maximum(largest, own.abs().amax(1))
+    return largest
+
+
+def _overlapping(trial: Trial) -> Tensor:
+    """``[P]``: whether the box overlaps its truth in any of the predictions."""
+    each = [trial.overlaps(near(trial, seed))[trial.positive] > OVERLAPS for seed in SEEDS]
+    return torch.stack(each).any(0)
+
+
+def _finding(trial: Trial, term: str, left: Tensor, kept: Tensor) -> Finding:
+    decided = _decided_by(trial, term, left, kept)
+    text = f"{term} leaves out {int(left.sum())} of {len(left)} positive slots"
+    if decided:
+        text += f": targets' {' '.join(decided)} decides about it, not the mask"
+    slots = trial.positive.nonzero()[:, 0]
+    names = ("mask", *decided)
+    return Finding(
+        "error",
+        "loss.positives",
+        "loss",
+        text,
+        tensor="targets",
+        channels=tuple(n for n in trial.stage.layout.target if n in names),
+        expected=f"a gradient on {' '.join(OWN[term])} of every slot whose mask is set",
+        got="gradient 0",
+        fix=f"positives are where {trial.stage.raw(['mask'], 'targets')} > 0",
+        cell=trial.cell(int(slots[int(left.nonzero()[0])])),
+        term="positives",
+    )
+
+
+def _decided_by(trial: Trial, term: str, left: Tensor, kept: Tensor) -> tuple[str, ...]:
+    """Channels that bring a slot back when they are set to what a slot that was not left out has there."""
+    flat = torch.cat([t.reshape(-1, t.shape[-1]) for t in trial.scene.targets])[trial.positive]
+    found = []
+    # not x and y: those of another slot would lie outside this one's cell
+    for name, place in (("class", 1), ("w", 4), ("h", 5), ("weight", 6)):
+        if name not in trial.stage.layout.target:
+            continue
+        donor = flat[kept][:, place]
+        for value in (float(donor.max()), float(donor.min())):
+            targets, first = [], 0
+            for target in trial.scene.targets:
+                rows = target[target[..., 0] > 0]
+                mine = left[first : first + len(rows)]
+                first += len(rows)
+                rows[mine, place] = value
+                changed = target.clone()
+                changed[target[..., 0] > 0] = rows
+                targets.append(changed)
+            if bool((_sizes(trial, term, targets)[left] > 0).all()):
+                found.append(name)
+                break
+    return tuple(found)
