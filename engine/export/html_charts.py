@@ -14,6 +14,7 @@ from html import escape
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -26,8 +27,8 @@ SIZE = (4.3, 2.35)
 """Inches at 72 points: about the width of a phone, so that the text is readable there."""
 WIDE_RANGE = 30.0
 """A positive curve whose values span more than this factor is drawn on a logarithmic axis."""
-SMOOTHED = 24
-"""Entries of a series in the smoothed line's time constant: a share of 600."""
+SMOOTHED = 0.02
+"""The smoothed line's time constant, as a share of the chart's width."""
 COLOURS = {
     "#010101": "var(--ink)",
     "#020202": "var(--faint)",
@@ -73,9 +74,9 @@ class Axis:
     """Its last step."""
 
 
-def curve_chart(name: str, series: Series, axis: Axis) -> str:
+def curve_chart(name: str, series: Series, axis: Axis, smooth: bool = True) -> str:
     """One value over the steps: each entry's range as a band, its smoothed mean as a line."""
-    x, mean = series.x / axis.per, smoothed(series.mean, SMOOTHED)
+    x, mean = series.x / axis.per, smoothed(series.mean, SMOOTHED * len(series)) if smooth else series.mean
     finite = np.isfinite(series.mean)
     if not finite.any():
         return ""
@@ -105,22 +106,24 @@ def score_chart(steps: Sequence[int], map50: Sequence[float], map50_95: Sequence
         x, map50_95, color=SECOND, linewidth=1.6, marker="s", markersize=3, linestyle="--", label="mAP50-95"
     )
     axes.set_ylim(0, 1)
-    axes.legend(loc="best", fontsize=9)
+    axes.legend(loc="best", fontsize=9, frameon=False, labelcolor=INK)
     return _svg(figure, f"mAP50 and mAP50-95 of {len(steps)} evaluations, best {max(map50):.4f}", "ap")
 
 
 def smoothed(values: Floats, span: float) -> Floats:
     """Mean weighted by e^-(distance / ``span``) to both sides; NaN has no weight and stays NaN."""
+    if not len(values):
+        return values
     known = np.isfinite(values)
-    reach = min(len(values) - 1, int(6 * span)) if len(values) else 0
-    kernel = np.exp(-np.abs(np.arange(-reach, reach + 1)) / min(span, max(1.0, len(values) / 25)))
+    reach = min(len(values) - 1, int(6 * span))
+    kernel = np.exp(-np.abs(np.arange(-reach, reach + 1)) / max(span, 0.1))
     total = np.convolve(np.where(known, values, 0.0), kernel)[reach : reach + len(values)]
     weight = np.convolve(known.astype(np.float64), kernel)[reach : reach + len(values)]
     result: Floats = np.divide(total, weight, out=np.full(len(values), np.nan), where=known)
     return result
 
 
-def _axes(axis: Axis):  # type: ignore[no-untyped-def]
+def _axes(axis: Axis) -> tuple[Figure, Axes]:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         FigureCanvasSVG(figure)

@@ -177,16 +177,17 @@ def _charts(
     if not last:
         return
     per = started.steps_per_epoch if started is not None else 0
+    columns, newest = reader.columns(), reader.rows(last - 1, 1)[1][0].tolist()
     # Fractions of the first epoch say less than its steps.
     axis = Axis("epoch", per, last) if per and last > per else Axis("step", 1, last)
     terms = [name for name in (started.terms if started else ()) if name in reader.terms()]
     terms += [name for name in reader.terms() if name not in terms]
     names = {name: name for name in terms} | BESIDE
     for name, series in reader.many_series(list(names), points=POINTS).items():
-        svg = curve_chart(name, series, axis)
+        svg = curve_chart(name, series, axis, smooth=name != "lr")
         if svg:
             bad = int(series.bad.sum())
-            end = f"last {series.mean[series.finite > 0][-1]:.3g}"
+            end = f"last {newest[columns.index(name)]:.3g}"
             yield h.chart(names[name], f"{end} · {bad:,} not finite" if bad else end, svg)
     if evaluations:
         steps = [done.step for done in evaluations]
@@ -206,7 +207,7 @@ def _evaluation(evaluations: Sequence[ev.EvaluationDone]) -> str:
         for name, score in sorted(best.per_class.items(), key=lambda each: (each[1] != each[1], -each[1]))
     )
     head = "<thead><tr><th>class</th><th>AP50</th><th></th></tr></thead>"
-    listed = f'<div class="scroll"><table>{head}<tbody>{rows}</tbody></table></div>' if rows else ""
+    listed = f'<div class="scroll narrow"><table>{head}<tbody>{rows}</tbody></table></div>' if rows else ""
     return f"<p>{escape(intro)}</p>{listed}"
 
 
