@@ -43,11 +43,16 @@ class MachineSample:
 
 
 class Machine:
-    """Takes samples, for one thread. The first says 0 for the CPU: nothing came before it."""
+    """Takes samples, for one thread. The first says 0 for the CPU: nothing came before it.
 
-    def __init__(self) -> None:
+    ``pid``: whose process counts as our own; without it this one. One that is gone uses nothing.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
         self.cores = psutil.cpu_count() or 1
-        self._family = [psutil.Process()]
+        self._family: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            self._family.append(psutil.Process(pid))
         self._samples = 0
         self._seconds: dict[int, float] = {}
         """CPU seconds of each of our processes at the last sample."""
@@ -79,7 +84,8 @@ class Machine:
         elapsed, self._at = now - self._at, now
         self._seconds, resident = {}, 0
         if self._samples % FAMILY_EVERY == 0:
-            self._family[1:] = self._family[0].children(recursive=True)
+            with contextlib.suppress(psutil.Error, IndexError):
+                self._family[1:] = self._family[0].children(recursive=True)
         self._samples += 1
         for process in self._family:
             with contextlib.suppress(psutil.Error):  # a worker that has just ended

@@ -62,8 +62,8 @@ class LiveApp(App[int], inherit_bindings=False):
     CSS_PATH = "live.tcss"
     COMMANDS: ClassVar = {KeyCommands}
     ENABLE_COMMAND_PALETTE = True
-    key_scopes = ("app",)
-    BINDINGS = bindings("app")
+    key_scopes: ClassVar[tuple[str, ...]] = ("app", "trainer")
+    BINDINGS = bindings("app", "trainer")
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class LiveApp(App[int], inherit_bindings=False):
         self.log_path = log_path or folder / "log.txt"
         self.session = session
         self.thread = TrainingThread(session, self.log_path)
-        self.live = LiveScreen(session.feed.subscribe(), session.control, self.thread, folder)
+        self.live = self.make_screen(self.thread, folder)
         self.live.restore_view(view)
         self._kept = view
         self.leaving: int | None = None
@@ -94,6 +94,9 @@ class LiveApp(App[int], inherit_bindings=False):
         self.crash: BaseException | None = None
 
     # start and end
+
+    def make_screen(self, thread: TrainingThread, folder: Path) -> LiveScreen:
+        return LiveScreen(self.session.feed.subscribe(), self.session.control, thread, folder)
 
     def get_default_screen(self) -> LiveScreen:
         return self.live
@@ -144,6 +147,10 @@ class LiveApp(App[int], inherit_bindings=False):
     def exit_code(self) -> int:
         ended = self.live.state.ended or self.thread.ended
         return ended.exit_code if ended else 1
+
+    def let_go(self) -> None:
+        """The screen is gone: the training ends with a checkpoint, and its thread after it."""
+        self.session.control.stop()
 
     def stop_then_leave(self, code: int) -> None:
         if self.live.ended or self.leaving is not None:

@@ -181,9 +181,7 @@ def check_code(
     raise typer.Exit(work(config, code, deep, overrides or [], as_json))
 
 
-@app.command(
-    epilog="Examples: yolotui attach   |   yolotui attach voc-1   |   yolotui attach runs/voc-1 | cat"
-)
+@app.command(epilog="Examples: yolotui attach   |   yolotui attach runs/voc-1")
 def attach(
     run: Annotated[
         Optional[Path],  # noqa: UP045
@@ -192,7 +190,7 @@ def attach(
         ),
     ] = None,
 ) -> None:
-    """The live view on a run that another process writes: look, pause, step, stop, inspect. q leaves it running."""
+    """The live view on a run that another process writes; q leaves that one running."""
     from .commands.attach import attach as work
 
     raise typer.Exit(work(run))
@@ -258,6 +256,21 @@ def import_file(
     from .commands.importing import import_file as work
 
     raise typer.Exit(work(log, run, as_json))
+
+
+@app.command(epilog="Example: yolotui darknet yolov3.cfg --weights yolov3.weights")
+def darknet(
+    cfg: Annotated[Path, typer.Argument(metavar="CFG", help="A Darknet .cfg file.")],
+    weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Darknet .weights to account for, value by value."),
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Show a Darknet network: its layers, parameters and BFLOPs, and whether weights fit it."""
+    from .commands.darknet import darknet as work
+
+    raise typer.Exit(work(cfg, weights, as_json))
 
 
 @data.command(epilog="Example: yolotui data demo")

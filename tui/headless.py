@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import time
@@ -41,10 +42,11 @@ class HeadlessLog:
     """Events as lines: the seed's line every ``interval`` seconds of steps, and at the end of an epoch that
     took as long as that; what happens beside them, a line each. Short epochs do not flood the log."""
 
-    def __init__(self, interval: float, write: Callable[[str], None]) -> None:
+    def __init__(self, interval: float, write: Callable[[str], None], state: RunState | None = None) -> None:
+        """``state``: of a run that has been going on for a while; what it knows already is not written."""
         self.interval = interval
         self.write = write
-        self.state = RunState()
+        self.state = state or RunState()
         self._claims, self._notable = Claims(), NotableCheckpoints()
         self._since: list[StepDone] = []
         self._seconds = 0.0
@@ -158,8 +160,13 @@ class _Output:
             return
         try:
             print(line, flush=True)
-        except BrokenPipeError:
+        except OSError as error:
             self.closed = True
+            if error.errno == errno.EIO:  # the terminal has gone, and we were told to outlive it
+                return
+            if not isinstance(error, BrokenPipeError):
+                complain(f"stdout cannot be written ({error}): training goes on, its lines are in the run")
+                return
             self.session.control.stop()
             complain("nobody reads the output any more: stopping with a checkpoint")
 
@@ -174,7 +181,9 @@ def _signals(session: Session, caught: list[int]) -> Iterator[None]:
         session.control.stop()
         print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, handle) for number in SIGNAL_EXITS}
+    # What was ignored when we were started (nohup, a shell's &) stays so.
+    heeded = [number for number in SIGNAL_EXITS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 
+from . import browse_keys
 from .inspect import keys as inspect_keys
 from .keytable import Key as Key
 from .keytable import key as key
@@ -29,6 +30,23 @@ KEYS: tuple[Key, ...] = (
     key("run", "e", "epoch_end", "epoch end", "Run to the end of the epoch and pause there.", footer=5),
     key("run", "c", "checkpoint", "checkpoint", "Write a checkpoint after the step in progress.", footer=6),
     key("run", "S", "snapshot", "snapshot", "Keep the next step's tensors on disk.", footer=20),
+    # a run that another process writes
+    key(
+        "attached",
+        "Q",
+        "stop",
+        "stop training",
+        "Stop the training with a checkpoint, after a question; its process then ends.",
+        footer=21,
+    ),
+    key(
+        "attached",
+        "space n e c S Q",
+        "say_why_not",
+        "why not",
+        "Where the training cannot be paused, stepped or stopped from here: say why.",
+        shown="space",
+    ),
     # what is shown
     key(
         "view",
@@ -143,20 +161,30 @@ KEYS: tuple[Key, ...] = (
     key("app", "question_mark f1", "help", "help", "Help for what is focused.", shown="?", footer=2),
     key("app", "ctrl+p", "command_palette", "palette", "Every action by name.", shown="^p", footer=19),
     key(
-        "app",
+        "trainer",
         "q",
         "leave",
         "leave",
         "Stop after the step in progress with a checkpoint, and leave.",
         footer=2,
     ),
-    key("app", "q", "close", "leave", "Leave: the run has ended.", footer=2),
+    key("trainer", "q", "close", "leave", "Leave: the run has ended.", footer=2),
     key(
-        "app",
+        "trainer",
         "ctrl+c",
         "interrupt",
         "interrupt",
         "Once: stop with a checkpoint and leave. Twice: leave at once, with what is not saved lost.",
+        shown="^c",
+        priority=True,
+    ),
+    key("viewer", "q", "detach", "detach", "Leave this view; the training goes on as it is.", footer=2),
+    key(
+        "viewer",
+        "ctrl+c",
+        "break_off",
+        "detach",
+        "Leave this view at once; the training goes on as it is.",
         shown="^c",
         priority=True,
     ),
@@ -173,10 +201,12 @@ KEYS: tuple[Key, ...] = (
     key("question", "y", "answer(True)", "yes", "Yes.", footer=1),
     key("question", "n escape", "answer(False)", "no", "No.", shown="n", footer=2),
     *inspect_keys.KEYS,
+    *browse_keys.KEYS,
 )
 
 SCOPE_TITLES = {
     "run": "The training",
+    "attached": "From another terminal",
     "view": "The view",
     "chart": "The charts",
     "findings": "The findings",
@@ -184,8 +214,11 @@ SCOPE_TITLES = {
     "epochs": "The epoch table",
     "panel": "This panel",
     "app": "Everywhere",
+    "trainer": "Leaving",
+    "viewer": "Leaving",
     "filter": "The filter",
     **inspect_keys.TITLES,
+    **browse_keys.TITLES,
 }
 
 

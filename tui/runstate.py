@@ -27,6 +27,7 @@ from engine.runs.events import (
     StepDone,
     Summary,
 )
+from engine.runs.reader import RunStatus
 
 from .claims import Claims
 from .format import digits3, duration
@@ -102,6 +103,10 @@ class RunState:
     claims: Claims = field(default_factory=Claims)
     checkpoint: CheckpointSaved | None = None
     ended: RunEnded | None = None
+    status: RunStatus | None = None
+    """Where another process writes the run: whether it is there."""
+    note: str = ""
+    """What this view has to say of itself, for the header."""
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     line_count: int = 0
     """Lines ever logged: more than are kept tells how many were let go."""
@@ -155,6 +160,19 @@ class RunState:
     def series(self) -> tuple[str, ...]:
         return self.history.names if self.history else ()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the process that wrote the run is gone without a goodbye."""
+        return self.ended is None and self.status is not None and self.status.state == "dead"
+
+    @property
+    def word(self) -> str:
+        """What the run does, or that its process is silent or dead."""
+        status = self.status
+        if self.ended is None and status is not None and status.state in ("silent", "dead"):
+            return status.state
+        return self.state
+
     def value(self, name: str) -> float:
         """The newest value of a series, or NaN before the first step."""
         return self._values(self.last)[self.series.index(name)] if self.last else math.nan
@@ -177,6 +195,11 @@ class RunState:
             return None
         clear = abs(new - old) > 2 * math.hypot(new_error, old_error)
         return Trend((new - old) / abs(old), span, clear)
+
+    @property
+    def last_steps(self) -> list[StepDone]:
+        """A few dozen, of the running epoch."""
+        return [step for step in self._recent if self.last and step.epoch == self.last.epoch]
 
     @property
     def steps_per_second(self) -> float:

@@ -15,6 +15,8 @@ class Sampler:
     def __init__(self, interval: float = INTERVAL) -> None:
         self.interval = interval
         self.newest: MachineSample | None = None
+        self.pid: int | None = None
+        """Whose process is looked at beside the machine; None: this one."""
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -28,9 +30,15 @@ class Sampler:
         self._ending.set()
 
     def _run(self) -> None:
-        machine = Machine()
+        pid = self.pid
+        machine = Machine(pid)
         wait = 0.2  # the first has nothing before it: the second says what it could not
         while not self._ending.wait(wait):
+            if self.pid != pid:
+                machine.close()
+                pid, wait = self.pid, 0.2
+                machine = Machine(pid)
+                continue
             self.newest = machine.sample()
             wait = self.interval
         machine.close()

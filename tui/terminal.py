@@ -35,14 +35,14 @@ def run_live(app: LiveApp) -> int:
         )
         _stop_training(app)
         return 1
-    for line in app.live.outcome_lines():
+    for line in app.live.parting_lines():
         print(line)
     return code if code is not None else 1
 
 
 @contextlib.contextmanager
 def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
-    """The terminal is gone (a lost SSH line): stop the training with a checkpoint and leave.
+    """The terminal is gone (a lost SSH line): leave; a training of this process ends with a checkpoint.
 
     Not the app's business: its writer has died with the terminal and its loop waits for that writer for
     ever. A plain handler reaches the main thread even there.
@@ -53,7 +53,8 @@ def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
         os._exit(HUNG_UP)
 
     def hang_up(*_: object) -> None:
-        app.session.control.stop()
+        app.let_go()
+        app.remember_view()
         threading.Thread(target=leave_without_screen, daemon=True).start()
 
     before = signal.signal(signal.SIGHUP, hang_up)
@@ -65,7 +66,7 @@ def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
 
 def _stop_training(app: LiveApp) -> None:
     """The view is gone, the training is healthy: save what it has."""
-    app.session.control.stop()
+    app.let_go()
     app.thread.join(STOP_SECONDS)
     if app.thread.is_alive():
         complain("the training did not stop in time: steps since its last checkpoint are lost")

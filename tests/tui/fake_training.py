@@ -69,7 +69,7 @@ class FakeTraining:
         best, step, epoch = 0.0, 0, 1
         while step < total:
             self._at = (step, epoch)
-            if not self.control.wait_turn(self._serve_request, self._paused):
+            if not self.control.wait_turn(self._serve_request, self._paused, self._resumed):
                 emit(StateChanged("stopping"))
                 self._serve("checkpoint", step, epoch)
                 return self._end("stopped", "on request", step, epoch, 0)
@@ -150,6 +150,9 @@ class FakeTraining:
 
     def _paused(self) -> None:
         self.feed.emit(StateChanged("paused"))
+
+    def _resumed(self) -> None:
+        self.feed.emit(StateChanged("training"))
 
     def _end(self, status: str, message: str, step: int, epoch: int, code: int) -> RunEnded:
         ended = RunEnded(status, message, step, epoch, code)  # type: ignore[arg-type]

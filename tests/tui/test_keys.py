@@ -65,6 +65,7 @@ def test_one_key_means_one_thing_in_a_scope() -> None:
     doubled = {tuple(actions) for actions in shared.values() if len(actions) > 1}
     assert doubled == {
         ("pause", "resume"),
+        ("stop", "say_why_not"),
         ("enlarge", "restore"),
         ("leave", "close"),
         ("reload", "look_again"),

@@ -29,8 +29,8 @@ class InspectApp(App[int], inherit_bindings=False):
     CSS_PATH: ClassVar = [FOLDER / "live.tcss", FOLDER / "screens" / "inspect.tcss"]
     COMMANDS: ClassVar = {KeyCommands}
     ENABLE_COMMAND_PALETTE = True
-    key_scopes = ("app",)
-    BINDINGS = bindings("app")
+    key_scopes = ("app", "trainer")
+    BINDINGS = bindings("app", "trainer")
 
     def __init__(self, steps: Steps, log_path: Path, *, theme: str = DARK.name) -> None:
         super().__init__()

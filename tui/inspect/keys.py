@@ -237,7 +237,7 @@ KEYS = (
         "r",
         "look_again",
         "look again",
-        "Look for snapshots that were written meanwhile.",
+        "Look for snapshots written meanwhile; of a run that goes on elsewhere: ask for its next step's.",
         footer=22,
     ),
     key(

@@ -132,6 +132,8 @@ class Steps:
     can_reload: bool = False
     keep: Callable[[Snapshot], Path] | None = None
     """Writes a step that is only in memory to the run's folder."""
+    ask: Callable[[], None] | None = None
+    """Asks the process that writes the run for the tensors of its next step."""
 
     def newest(self) -> Frame | None:
         """The last captured step, of those that the reference knows where there are any; None: none yet."""
@@ -225,6 +227,18 @@ class LiveSteps(Steps):
         reference = BuiltIn()
         timeline = Timeline(ring, folder, reference.frame, kept=OPEN_FRAMES)
         super().__init__(name, timeline, reference, live=True, keep=keep)
+
+
+class WrittenSnapshots(Steps):
+    """The snapshots of a run that another process writes: there may be none yet, and more may come.
+
+    ``ask``: asks that process for its next step's.
+    """
+
+    def __init__(self, folder: RunFolder, ask: Callable[[], None] | None) -> None:
+        reference = BuiltIn()
+        timeline = Timeline(None, folder.snapshots, reference.frame, kept=OPEN_FILES)
+        super().__init__(folder.name, timeline, reference, live=True, ask=ask)
 
 
 def open_steps(target: Path, *, code: Path | None, reference: str, overrides: list[str]) -> Steps:

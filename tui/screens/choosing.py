@@ -16,11 +16,12 @@ from ..stored import StoredRun
 
 if TYPE_CHECKING:
     from .live import LiveScreen
+    from .panels import PanelScreen
 
 NONE = "(none)"
 
 
-def pick_panel(screen: LiveScreen) -> None:
+def pick_panel(screen: PanelScreen) -> None:
     """Show or hide one of all panels."""
     choices = []
     for name in screen.names():

@@ -17,7 +17,6 @@ from engine.inspection.expression import ExpressionError, complete, evaluate
 from engine.inspection.frames import Frame
 from engine.inspection.history import Change
 from engine.inspection.jump import Extreme, Kind, parse_slot
-from engine.training.control import Control
 
 from ..budget import DrawingBudget
 from ..format import signed
@@ -35,6 +34,7 @@ from ..inspect.sources import Steps
 from ..inspect.state import KIND_WORDS, Inspection, Place, opening_slot
 from ..inspect.time_panel import TimePanel
 from ..keys import bindings
+from ..session import RunControl
 from ..widgets.bars import Footer, Notice
 from ..widgets.panel import Piece
 from .arrange import Place as Spot
@@ -56,14 +56,14 @@ VERDICT_LINES = 3
 
 
 class InspectScreen(Screen[None]):
-    """``control`` is that of a training in this process; without it there is nothing to pause."""
+    """``control`` is that of a training, here or in another process; without it there is nothing to pause."""
 
     CSS_PATH = "inspect.tcss"
     key_scopes = ("inspect",)
     BINDINGS = bindings("inspect")
     AUTO_FOCUS = ""
 
-    def __init__(self, steps: Steps, control: Control | None = None, *, follow: bool = False) -> None:
+    def __init__(self, steps: Steps, control: RunControl | None = None, *, follow: bool = False) -> None:
         super().__init__()
         self.steps = steps
         self.control = control
@@ -76,6 +76,7 @@ class InspectScreen(Screen[None]):
         self._no_room: tuple[str, ...] = ()
         self._placed: object = None
         self._before_reference = ""
+        self._why_here = ""
         self._held: list[int] = []
         self._budget = DrawingBudget()
         self._quick = contextlib.ExitStack()
@@ -83,8 +84,12 @@ class InspectScreen(Screen[None]):
     # the widgets
 
     def compose(self) -> ComposeResult:
+        self._quick.enter_context(answering_quickly())  # from here on: the first frame is an answer too
         yield Where("where")
         yield Verdict("verdict")
+        frame = self.steps.newest()
+        if frame is not None:  # with the panels in it from the start, the screen is laid out once
+            yield from self._panels_for(frame)
         yield Notice("missing")
         yield Line("status")
         yield Line("prompt")
@@ -95,11 +100,10 @@ class InspectScreen(Screen[None]):
         self.query_one(Verdict).missing = self.steps.without_reference
         self.query_one("#prompt", Line).show([(" :", "focus")])
         self.close_command()
-        frame = self.steps.newest()
-        if frame is not None:
-            self._begin(frame)
-        self.place()
-        self._quick.enter_context(answering_quickly())
+        if self.inspection is not None:
+            self._begun(self.panels())
+        else:
+            self.place()
         if self.control is not None:
             self.control.capture(True)
             self.set_timer(0.1, self._tick)
@@ -109,22 +113,23 @@ class InspectScreen(Screen[None]):
         if self.control is not None:
             self.control.capture(False)
 
-    def _begin(self, frame: Frame) -> None:
-        slot, why = opening_slot(frame)
+    def _panels_for(self, frame: Frame) -> list[InspectPanel]:
+        slot, self._why_here = opening_slot(frame)
         self.inspection = Inspection(self.steps.timeline, frame, slot, follow=self._follow)
-        panels: list[InspectPanel] = [
+        return [
             HeatMap(self.inspection),
             CellPanel(self.inspection),
             PicturePanel(self.inspection),
             ResultPanel(),
             TimePanel(self.inspection),
         ]
-        self.mount_all(panels, before=self.query_one("#missing"))
+
+    def _begun(self, panels: list[InspectPanel]) -> None:
         self._held = self.steps.timeline.steps()
         self.place()
         self.set_focus(panels[0])
-        if why:
-            self.say(f"here: {why}; ? helps", "dim")
+        if self._why_here:
+            self.say(f"here: {self._why_here}; ? helps", "dim")
 
     def panels(self) -> list[InspectPanel]:
         """In the order of their numbers."""
@@ -284,7 +289,9 @@ class InspectScreen(Screen[None]):
         if self.inspection is None:
             frame = self.steps.newest() if held else None
             if frame is not None:
-                self._begin(frame)
+                panels = self._panels_for(frame)
+                self.mount_all(panels, before=self.query_one("#missing"))
+                self._begun(panels)
             self.sync()
             return
         if self.inspection.follow:
@@ -330,7 +337,7 @@ class InspectScreen(Screen[None]):
             case "reload":
                 return self.steps.can_reload and not self.busy
             case "look_again":
-                return not self.steps.can_reload and self.control is None
+                return not self.steps.can_reload and (self.control is None or self.steps.ask is not None)
             case "back":
                 return inspection.can_go_back
             case "bookmarks":
@@ -511,6 +518,10 @@ class InspectScreen(Screen[None]):
         self._look_for_steps()
 
     def action_look_again(self) -> None:
+        if self.steps.ask is not None:
+            self.steps.ask()
+            self.say("asked for the next step's tensors")
+            return
         before = len(self._at.steps())
         self.steps.timeline.refresh()
         new = len(self._at.steps()) - before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 from textual.app import ComposeResult
 
@@ -34,7 +35,7 @@ PRECISION = "mAP50"
 
 
 class LiveScreen(PanelScreen):
-    key_scopes = ("run", "view")
+    key_scopes: ClassVar[tuple[str, ...]] = ("run", "view")
     BINDINGS = bindings("run", "view")
 
     def __init__(
@@ -180,6 +181,10 @@ class LiveScreen(PanelScreen):
 
     def outcome_lines(self) -> list[str]:
         return outcome(self.state, self.folder)
+
+    def parting_lines(self) -> list[str]:
+        """What is said when the view is left."""
+        return self.outcome_lines()
 
     def take_last_events(self) -> None:
         """Fold in what came after the last frame, when there is no screen any more."""

@@ -21,6 +21,8 @@ STATE_SIGNS = {
     "finished": "✔",
     "stopped": "■",
     "failed": "✘",
+    "silent": "?",
+    "dead": "✘",
 }
 _STATE_STYLES = {
     "training": "good",
@@ -28,6 +30,8 @@ _STATE_STYLES = {
     "failed": "bad",
     "paused": "warn",
     "stopping": "warn",
+    "silent": "warn",
+    "dead": "bad",
 }
 
 
@@ -69,8 +73,8 @@ class Header(Widget):
 
     def _first(self) -> list[tuple[str, str]]:
         state = self.state
-        word = f"{STATE_SIGNS.get(state.state, '·')} {state.state}"
-        style = _STATE_STYLES.get(state.state, "plain")
+        word = f"{STATE_SIGNS.get(state.word, '·')} {state.word}"
+        style = _STATE_STYLES.get(state.word, "plain")
         started = state.started
         name = started.name if started else "yolotui"
         facts = ""
@@ -81,7 +85,8 @@ class Header(Widget):
             )
         room = self.size.width - len(word) - 2
         name = shorten(f" {name}", max(8, room))
-        detail = f"  {state.detail}" if state.detail else ""
+        said = state.note or state.detail
+        detail = f"  {said}" if said else ""
         facts = shorten(facts, max(0, room - len(name) - len(detail) - 1))
         gap = self.size.width - len(name) - len(facts) - len(detail) - len(word) - 1
         return [
@@ -121,7 +126,7 @@ class Header(Widget):
     def _bar(self) -> list[tuple[str, str]]:
         state = self.state
         percent = f" {state.progress * 100:3.0f}% "
-        left = "" if state.ended else f" left {duration(state.seconds_left)} "
+        left = "" if state.ended or state.lost else f" left {duration(state.seconds_left)} "
         width = max(0, self.size.width - len(percent) - len(left) - 1)
         halves = round(state.progress * width * 2)
         full, half = divmod(halves, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 
 from engine.machine import Gpu
 
@@ -21,7 +22,9 @@ class MachinePanel(Panel):
     help_title = "Machine"
     help_text = (
         "cpu: cores busy on this machine, and those that this process and its workers keep busy. ram: "
-        "memory in use, and this process's part. gpu: the time in which a kernel ran, and the card's memory. "
+        "memory in use, and this process's part. Of a run that another process writes: that process's part; "
+        "of one on another machine: what its store tells. "
+        "gpu: the time in which a kernel ran, and the card's memory. "
         "step: of the last steps' mean, what was spent waiting for the batch, and what on computing: where "
         "waiting is more than a few percent, the data loader is too slow. view: what drawing this screen "
         "costs, in percent of one core, and the share that it may take."
@@ -32,8 +35,19 @@ class MachinePanel(Panel):
         self.state, self.sampler, self.budget = state, sampler, budget
 
     def content_key(self) -> object:
+        status = self.state.status
+        if self._elsewhere:
+            return (self.state.last, status and status.state, self.budget.recent_share, self.size)
+        if status is not None:
+            self.sampler.pid = status.pid
         self.sampler.start()
         return (id(self.sampler.newest), self.size)
+
+    @property
+    def _elsewhere(self) -> str:
+        """The other machine that the run is on; empty where it is this one."""
+        status = self.state.status
+        return status.host if status is not None and status.host not in ("", socket.gethostname()) else ""
 
     def title(self, width: int) -> tuple[list[Piece], list[Piece]]:
         share = self.state.data_share
@@ -41,27 +55,42 @@ class MachinePanel(Panel):
         return [self.name_piece("machine"), (waits, "warn" if share > 0.2 else "plain")], []
 
     def body(self, width: int, height: int) -> list[list[Piece]]:
-        lines = [*self._processor(width), *self._cards(width), self._step(width), self._view(width)]
+        here = self._there if self._elsewhere else self._here
+        lines = [*here(width), self._step(width), self._view(width)]
         return [fit(line, width) for line in lines[:height]]
+
+    def _here(self, width: int) -> list[list[Piece]]:
+        return [*self._processor(width), *self._cards(width)]
+
+    def _there(self, width: int) -> list[list[Piece]]:
+        """What the run's store tells of a machine that cannot be looked at from here."""
+        last, status = self.state.last, self.state.status
+        where = f"{self._elsewhere}, process {status.pid}" if status else self._elsewhere
+        lines: list[list[Piece]] = [[(f" {'on':<{LABEL - 1}}", "axis"), (where, "plain")]]
+        if last is not None:
+            text = f"{gigabytes(last.memory)} in use by the run"
+            lines.append([(f" {'mem':<{LABEL - 1}}", "axis"), (text, "plain")])
+        return lines
 
     def _processor(self, width: int) -> list[list[Piece]]:
         sample = self.sampler.newest
         if sample is None:
             return [[("  measuring", "dim")]]
+        whose = "here" if self.state.status is None else "the run"
         cores = f"{sample.cores} core{'s' * (sample.cores > 1)}"
         return [
             _line(
                 "cpu",
                 sample.cpu / sample.cores,
                 f"{sample.cpu:.2f} of {cores}",
-                f"here {sample.own_cpu:.2f}",
+                f"{whose} {sample.own_cpu:.2f}",
                 width,
             ),
             _line(
                 "ram",
                 sample.memory_used / sample.memory_total,
                 f"{gigabytes(sample.memory_used)} of {gigabytes(sample.memory_total)}",
-                f"here {gigabytes(sample.own_memory)}",
+                f"{whose} {gigabytes(sample.own_memory)}",
                 width,
                 full=True,
             ),
