@@ -41,4 +41,5 @@ class StepClock:
         times = self._times[np.maximum(event, 0)] + np.maximum(0.0, elapsed - base)
         following = np.minimum(event + 1, len(self._times) - 1)
         bound = np.where(event + 1 < len(self._times), self._times[following], np.inf)
-        return np.minimum(times, bound)
+        bounded: Floats = np.minimum(times, bound)
+        return bounded

@@ -1,45 +1,90 @@
-"""``yolotui runs``: the runs in a folder, newest first."""
+"""``yolotui runs``: the runs in a folder, newest first; a table to search and sort on a terminal."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UserError
-from engine.runs.listing import list_runs
+from engine.runs.listing import RunInfo, list_runs
 
+from ..console import is_interactive, print_json
+from ..format import digits3, duration
 from ..outcome import shorten_path
 from ..table import table
 
 DEFAULT_ROOT = Path("runs")
 
 
-def show_runs(root: Path) -> int:
+def show_runs(root: Path, as_json: bool) -> int:
+    """Returns the exit code."""
     if root != DEFAULT_ROOT and not root.is_dir():
         raise UserError("no such folder", where=root, fix="name the folder that holds the runs")
     found = list_runs(root)
-    if not found:
+    if as_json:
+        print_json([as_document(info) for info in found])
+    elif not found:
         print(f"no runs in {root}/; start one with: yolotui train CONFIG")
-        return 0
-    rows = []
-    for info in found:
-        rows.append(
-            [
-                shorten_path(info.path),
-                info.status,
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(info.started)),
-                info.network or "-",
-                f"{info.epochs}/{info.total_epochs}",
-                f"{info.steps:,}/{info.total_steps:,}",
-                _score(info.best_map50),
-                _score(info.map50),
-                _score(info.map50_95),
-            ]
-        )
-    head = ["run", "status", "started", "network", "epochs", "steps", "best mAP50", "mAP50", "50-95"]
-    print("\n".join(table(head, rows, left=4)))
+    elif is_interactive():
+        from ..browsing import browse
+
+        return browse(root, found)
+    else:
+        print("\n".join(table(HEAD, [cells(info) for info in found], left=LEFT)))
     return 0
 
 
-def _score(value: float | None) -> str:
+HEAD = ("run", "state", "data", "network", "epochs", "steps", "mAP50", "50-95", "total", "started", "spent")
+"""mAP50 and 50-95 are those of the best evaluation."""
+LEFT = 4
+"""Columns of words, before those of numbers."""
+
+
+def cells(info: RunInfo, name: str = "") -> list[str]:
+    """A run as texts under ``HEAD``; ``name``: instead of its path."""
+    return [
+        name or shorten_path(info.path),
+        info.status,
+        info.data or "-",
+        info.network or "-",
+        _of(info.epochs, info.total_epochs),
+        _of(info.steps, info.total_steps),
+        score(info.best_map50),
+        score(info.best_map50_95),
+        "-" if info.last_total is None else digits3(info.last_total),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(info.started)),
+        duration(info.seconds) if info.seconds else "-",
+    ]
+
+
+def as_document(info: RunInfo) -> dict[str, Any]:
+    """A run as ``--json`` has it."""
+    return {
+        "run": str(info.path),
+        "name": info.name,
+        "state": info.status,
+        "started": info.started,
+        "seconds": info.seconds,
+        "data": info.data,
+        "network": info.network,
+        "epochs": info.epochs,
+        "total_epochs": info.total_epochs,
+        "steps": info.steps,
+        "total_steps": info.total_steps,
+        "best_map50": info.best_map50,
+        "best_map50_95": info.best_map50_95,
+        "map50": info.map50,
+        "map50_95": info.map50_95,
+        "last_total": info.last_total,
+        "config": info.config,
+        "message": info.message,
+    }
+
+
+def score(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.4f}"
+
+
+def _of(done: int, total: int) -> str:
+    return f"{done:,}/{total:,}" if total else f"{done:,}"
