@@ -298,7 +298,7 @@ class RunTable(Widget):
     def _title(self, count: int, gone: list[str], styles: dict[str, Any]) -> Strip:
         runs = self.runs
         total = f"{count:,} of {len(runs.found):,}" if runs.typed else f"{len(runs.found):,}"
-        pieces = [Segment(f" runs in {runs.root}/  {total}", styles["sorted"])]
+        pieces = [Segment(f" runs in {shorten(runs.root.resolve().name, 24)}/  {total}", styles["sorted"])]
         if runs.marked:
             pieces.append(Segment(f"   {len(runs.marked)} marked", styles["mark"]))
         if gone:
