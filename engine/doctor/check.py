@@ -21,6 +21,7 @@ from .build_model import probe_model
 from .calling import Called
 from .composition import examine_loss, gradients_reach, in_place
 from .contracts.settings import examine_settings
+from .contracts.trial import probe_registered
 from .data import examine_data, examine_slots
 from .data_boxes import Contest
 from .decode import probe_decode
@@ -101,6 +102,7 @@ def _functions(subject: Subject, bench: Bench, contested: Contest, tell: Progres
         in_place(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
     if called.has("build_model"):
         tell("build_model")
+        bench.alone("build_model", lambda: probe_registered(called, subject.blueprint))
         names = list(subject.blueprint.classes)
         bench.alone("build_model", lambda: probe_model(called, bench.stages[0], names))
     _loop(subject, bench, tell, deep)
@@ -117,6 +119,9 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
         tell("together")
         bench.alone("loop", lambda: probe_together(called, bench.stages[1]))
     tell("contracts")
+    if any(f.severity == "error" and f.probe.startswith("contract.") for f in bench.findings):
+        bench.skip("loop.contracts", "loop", "the training settings cannot work")
+        return
     bench.alone("loop", lambda: probe_contracts(called, subject.config, subject.blueprint, bench.stages[0]))
     if deep:
         tell("overfit")

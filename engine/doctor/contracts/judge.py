@@ -104,6 +104,15 @@ class LoopJudge:
         fresh = self._said.news(found)
         return [replace(f, file=f.file or file, line=f.line if f.line is not None else line) for f in fresh]
 
+    def end(self) -> list[Finding]:
+        """The loop is over: the look that is going on, if any, says what it has seen so far."""
+        if self.broken or self._witness is None:
+            return []
+        try:
+            return self._said.news(self._end_look())
+        except Exception as error:
+            return self._give_up(error)
+
     def close(self) -> None:
         """Take the hooks off."""
         if self._witness is not None:
@@ -166,10 +175,15 @@ class LoopJudge:
             found += self._pictures.add(images)
         enough = UPDATES if self._first else LATER_UPDATES
         if (self._updates >= enough and not self._membership.curious) or self.iteration >= self._until:
-            found += self._membership.end(self._gradients.arrivals)
-            found += [f for f in self._modes.end() if not self._explained(f)]
-            found += self._schedulers.forgotten(self.iteration)
-            self._close_look()
+            found += self._end_look()
+        return found
+
+    def _end_look(self) -> list[Finding]:
+        """What only a whole look can tell."""
+        found = self._membership.end(self._gradients.arrivals)
+        found += [f for f in self._modes.end() if not self._explained(f)]
+        found += self._schedulers.forgotten(self.iteration)
+        self._close_look()
         return found
 
     def _explained(self, finding: Finding) -> bool:

@@ -1,0 +1,150 @@
+"""The training contracts in the trainer's own step: a few steps on one drawn batch, judged as they happen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...blueprint import Blueprint
+from ...config import Config
+from ...learning.optimizer import build_optimizer, set_rate
+from ...learning.schedule import learning_rate
+from ...nets.compact import CHOICES
+from ...yolo.detector import Detector
+from ..calling import Called
+from ..findings import Finding
+from .graph import reached
+from .judge import LoopJudge
+from .roster import some
+from .settings import UNKNOWN_STEPS
+
+STEPS, SECONDS = 9, 3.0
+"""Steps taken, and how long they may take together: a large network takes fewer."""
+STAND_IN_WIDTH = 6
+NETWORK = (
+    "missing",
+    "stale",
+    "twice",
+    "cut",
+    "still",
+    "undone",
+    "mode",
+    "norm",
+    "asleep",
+    "step",
+    "backward",
+)
+"""Contracts that, in a step that is known to be right, only the network itself can break."""
+RATE = ("diverges", "update")
+
+
+def probe_trial(
+    called: Called, config: Config, blueprint: Blueprint, detector: Detector, images: Tensor, truths: Any
+) -> Iterator[tuple[str, list[Finding]]]:
+    """``images``: ``[B, 3, H, W]`` in 0..1; ``truths``: their boxes and labels. The network is the config's
+    (the user's, where ``build_model`` is theirs); a slow one of ours is stood in for by a small one."""
+    network, own = _network(blueprint, called)
+    boxes, labels = truths
+    encoded = detector.encode([b.clone() for b in boxes], [k.clone() for k in labels])
+    optimizer = build_optimizer(network, config.train, torch.device("cpu"))
+    network.train()
+    judge = LoopJudge(network, optimizer)
+    found: list[Finding] = []
+    begun = time.perf_counter()
+    for k in range(STEPS):
+        total = detector.loss(_floats(network(images)), encoded, seen=10**9)["total"]
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if config.train.clip:
+            nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
+        set_rate(optimizer, _rate(config, k))
+        optimizer.step()
+        found += judge.step({"total": total})
+        if time.perf_counter() - begun > SECONDS or not math.isfinite(float(total.detach())):
+            break
+    found += judge.end()
+    judge.close()
+    moved = [_placed(f, called, own) for f in found]
+    yield "loop.contracts", [f for f in moved if f is not None]
+
+
+def probe_registered(called: Called, blueprint: Blueprint) -> Iterator[tuple[str, list[Finding]]]:
+    """Before all else of a network: what else it shows is a consequence where layers are not its own."""
+    width, height = blueprint.input_wh
+    try:
+        network = blueprint.network(called.user).train()
+        made = network(torch.rand(2, 3, height, width))
+        total = sum(each.float().sum() for each in (made if isinstance(made, (list, tuple)) else [made]))
+    except Exception:  # said in full by the probes of build_model
+        return
+    if isinstance(total, Tensor):
+        yield "build_model.registered", _unregistered(network, total)
+
+
+def _rate(config: Config, k: int) -> float:
+    """The schedule's first steps, with its warm-up drawn together into the trial's first half."""
+    train = config.train
+    warm = round(train.warmup_epochs * UNKNOWN_STEPS)
+    at = round(min(1.0, k / (STEPS // 2)) * warm)
+    return learning_rate(at, max(train.epochs * UNKNOWN_STEPS, warm + STEPS), UNKNOWN_STEPS, train)
+
+
+def _network(blueprint: Blueprint, called: Called) -> tuple[nn.Module, bool]:
+    """And whether it is the one that would be trained."""
+    torch.manual_seed(0)
+    if called.has("build_model") or blueprint.model.name == "compact":
+        return blueprint.network(called.user), True
+    if all(head.stride in CHOICES for head in blueprint.heads()):
+        small = blueprint.model.model_copy(
+            update={
+                "name": "compact",
+                "width": STAND_IN_WIDTH,
+                "strides": [head.stride for head in blueprint.heads()],
+            }
+        )
+        return replace(blueprint, model=small).network(), False
+    return blueprint.network(), True
+
+
+def _unregistered(network: nn.Module, total: Tensor) -> list[Finding]:
+    held = {id(p) for p in network.parameters()}
+    lost = [p for p in reached(total) if id(p) not in held]
+    if not lost:
+        return []
+    shapes = [" x ".join(map(str, p.shape)) or "1" for p in lost]
+    return [
+        Finding(
+            "error",
+            "build_model.registered",
+            "build_model",
+            f"{len(lost)} parameters are used and are not the network's: never trained, moved or saved",
+            tensor="parameters",
+            expected="every layer an attribute of the module, or in an nn.ModuleList or nn.ModuleDict",
+            got=f"parameters of shape {some(shapes)} outside model.parameters()",
+            fix="put layers that stand in a plain list or dict into an nn.ModuleList or nn.ModuleDict",
+        )
+    ]
+
+
+def _placed(f: Finding, called: Called, own: bool) -> Finding | None:
+    """Blamed on what can be to blame here: the step and the optimizer are the trainer's own."""
+    name = f.probe.removeprefix("contract.").split(".")[0]
+    if name in RATE:
+        if not own and f.severity != "error":
+            return None
+        return replace(f, function="config", fix=f"train.lr: {f.fix}")
+    if name == "finite":
+        return replace(f, function="loss" if called.has("loss") else "config")
+    if name in NETWORK:
+        return replace(f, function="build_model") if called.has("build_model") else None
+    return f
+
+
+def _floats(pred: Any) -> Any:
+    return [p.float() for p in pred] if isinstance(pred, (list, tuple)) else pred.float()
