@@ -28,13 +28,14 @@ class Objectness:
 
 def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
     """``wanted``: the declared kind, or None where the config's text says nothing."""
-    preds = near(trial, 5, xy=1.6, wh=0.5)
-    overlap = trial.overlaps(preds)[trial.positive].clamp(0.05, 0.95)
+    preds, live = _spread_out(trial)
+    overlap = live.clamp(0.05, 0.95)
     low = _conf_gradient(trial, preds, torch.logit((overlap - 0.025).clamp(min=0.01)))
     high = _conf_gradient(trial, preds, torch.logit((overlap + 0.025).clamp(max=0.99)))
     top = _conf_gradient(trial, preds, torch.full_like(overlap, 4.5))
+    clear = (live > 0.05) & (live < 0.95)
     kind = ""
-    if bool(((low < 0) & (high > 0)).all()):
+    if bool(clear.any()) and bool(((low < 0) & (high > 0))[clear].all()):
         kind = "iou"
     elif bool((top < 0).all()):
         kind = "one"
@@ -55,7 +56,23 @@ def judge_objectness(trial: Trial, wanted: str | None) -> Objectness:
     roots = _conf_roots(trial, preds)
     if float(roots.min()) > 0.85 and float(roots.max() - roots.min()) < 0.02 and wanted in (None, "one"):
         return Objectness("one", [])  # 1, smoothed
-    return _explained_objectness(trial, preds, roots, overlap, wanted)
+    if bool(((roots - live).abs() < 0.025).all()) and wanted in (None, "iou"):
+        return Objectness("iou", [])
+    return _explained_objectness(trial, preds, roots, live, wanted)
+
+
+def _spread_out(trial: Trial) -> tuple[list[Tensor], Tensor]:
+    """Predictions about the truths and the positives' IoUs, most of them neither next to 0 nor next to 1."""
+    found: list[tuple[float, list[Tensor], Tensor]] = []
+    for xy, wh in ((1.6, 0.5), (0.9, 0.4), (0.5, 0.3), (0.25, 0.2)):
+        preds = near(trial, 5, xy=xy, wh=wh)
+        live = trial.overlaps(preds)[trial.positive]
+        share = float(((live > 0.1) & (live < 0.9)).float().mean())
+        if share > 0.7:
+            return preds, live
+        found.append((share, preds, live))
+    _, preds, live = max(found, key=lambda each: each[0])
+    return preds, live
 
 
 def _conf_gradient(trial: Trial, preds: Sequence[Tensor], at: Tensor) -> Tensor:
@@ -115,8 +132,9 @@ def _explained_objectness(
                 # undeclared, or weighted as focal losses are: odd, and no proof
                 return Objectness("rising", [replace(finding, severity="warning")])
             return Objectness("", [finding])
-    ratio = roots / overlap
-    steady = bool(((ratio - ratio.mean()).abs() < 0.03 * ratio.mean()).all())
+    told = overlap > 0.1
+    ratio = (roots / overlap)[told]
+    steady = bool(told.any()) and bool(((ratio - ratio.mean()).abs() < 0.03 * ratio.mean()).all())
     if steady and float(ratio.mean()) < 0.97:
         text = (
             f"lobj trains conf towards {float(ratio.mean()):.2f} "

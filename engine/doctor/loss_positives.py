@@ -20,16 +20,17 @@ OVERLAPS = 0.1
 def judge_positives(trial: Trial, skip: set[str]) -> list[Finding]:
     """``skip``: terms known to be wrong already."""
     trial = Trial(trial.called, trial.stage, _varied(trial.stage))
-    findings = []
-    for term in ("lcls", "lbox", "lobj"):
-        if term in skip or (term == "lcls" and trial.stage.classes == 1):
-            continue
+    terms = [t for t in ("lcls", "lbox", "lobj") if t not in skip]
+    if trial.stage.classes == 1 and "lcls" in terms:
+        terms.remove("lcls")
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for term in terms:
         sizes = _sizes(trial, term, trial.scene.targets)
         left, kept = sizes == 0, sizes > 0
         left &= _overlapping(trial)
         if bool(left.any()) and bool(kept.any()):
-            findings.append(_finding(trial, term, left, kept))
-    return findings
+            found[term] = left, kept
+    return [_finding(trial, term, *each, alone=len(found) < len(terms)) for term, each in found.items()]
 
 
 def _varied(stage: Stage) -> Scene:
@@ -61,20 +62,23 @@ def _overlapping(trial: Trial) -> Tensor:
     return torch.stack(each).any(0)
 
 
-def _finding(trial: Trial, term: str, left: Tensor, kept: Tensor) -> Finding:
+def _finding(trial: Trial, term: str, left: Tensor, kept: Tensor, alone: bool) -> Finding:
+    """``alone``: other terms train these slots, so the mask itself is right."""
     decided = _decided_by(trial, term, left, kept)
     text = f"{term} leaves out {int(left.sum())} of {len(left)} positive slots"
     if decided:
         text += f": targets' {' '.join(decided)} decides about it, not the mask"
     slots = trial.positive.nonzero()[:, 0]
     names = ("mask", *decided)
+    channels = tuple(n for n in trial.stage.layout.target if n in names)
+    own = alone and not decided
     return Finding(
         "error",
         "loss.positives",
         "loss",
         text,
-        tensor="targets",
-        channels=tuple(n for n in trial.stage.layout.target if n in names),
+        tensor="pred" if own else "targets",
+        channels=OWN[term] if own else channels,
         expected=f"a gradient on {' '.join(OWN[term])} of every slot whose mask is set",
         got="gradient 0",
         fix=f"positives are where {trial.stage.raw(['mask'], 'targets')} > 0",
