@@ -34,7 +34,9 @@ def made(path: Path, score: float, level: float, seconds: float = 60.0) -> None:
     terms = ("lbox", "total")
     writer.write(
         [
-            ev.RunStarted(str(path), path.name, terms, False, 3, 20, 60, 8, 160, ("a",), "cpu", "compact", 9, 0),
+            ev.RunStarted(
+                str(path), path.name, terms, False, 3, 20, 60, 8, 160, ("a",), "cpu", "compact", 9, 0
+            ),
             *(
                 ev.StepDone(
                     n, 1 + (n - 1) // 20, 1 + (n - 1) % 20, 1e-3,
