@@ -22,7 +22,7 @@ def yolotui(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.Completed
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["train"], ["detect"], ["eval"], ["runs"], ["data"], ["data", "demo"], ["data", "check"]],
+    [[], ["train"], ["detect"], ["eval"], ["runs"], ["data"], ["darknet"], ["data", "demo"], ["data", "check"]],
     ids=" ".join,
 )
 def test_every_command_has_help_with_an_example(arguments: list[str], tmp_path: Path) -> None:

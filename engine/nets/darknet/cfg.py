@@ -95,11 +95,14 @@ class Cfg:
 def read_cfg(path: Path) -> Cfg:
     """Raises ``UserError`` naming the file and the line."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(
             f"cannot be read: {error.strerror or error}", where=path, fix="name a Darknet .cfg file"
         ) from None
+    if b"\0" in data:
+        raise UserError("is no text", where=path, fix="name a Darknet .cfg file")
+    text = data.decode("utf-8-sig", errors="replace")
     return parse_cfg(text, str(path))
 
 

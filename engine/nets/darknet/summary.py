@@ -7,6 +7,8 @@ the convolutions alone, and no sum.)
 
 from __future__ import annotations
 
+from typing import Any
+
 from .plan import Layer, Plan, Shape
 from .spec import AveragePool, Convolution, Detect, MaxPool, Reorg, Route, Shortcut, Upsample
 
@@ -43,6 +45,27 @@ def summary(plan: Plan) -> str:
 def layer_lines(plan: Plan) -> list[str]:
     """Title, a line a layer, and the sum."""
     return [TITLE, *(_line(layer) for layer in plan.layers), f"Total BFLOPS {total_bflops(plan):.3f}"]
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The same as a document; shapes as ``[channels, height, width]``."""
+    return {
+        "layers": [
+            {
+                "layer": layer.index,
+                "type": layer.section.name,
+                "line": layer.section.line,
+                "input": list(layer.inside),
+                "output": list(layer.outside),
+                "values": layer.stored,
+                "bflops": bflops(layer),
+            }
+            for layer in plan.layers
+        ],
+        "parameters": plan.parameters,
+        "values": plan.stored,
+        "bflops": total_bflops(plan),
+    }
 
 
 def _line(layer: Layer) -> str:

@@ -43,6 +43,9 @@ class Stored:
     tensors: dict[str, Tensor]
     rest: Layer | None
 
+    def holds(self, layer: Layer) -> bool:
+        return self.rest is None or layer.index < self.rest.index
+
 
 def read_header(data: bytes, path: Path) -> Header:
     """From a file's first bytes. Raises ``UserError`` where they are no Darknet header."""

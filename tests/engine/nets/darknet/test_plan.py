@@ -1,0 +1,127 @@
+"""Shapes, sums and heads worked out from a cfg; the sums are those that Darknet prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.nets.darknet.cfg import parse_cfg, read_cfg
+from engine.nets.darknet.heads import heads_of, settings_of
+from engine.nets.darknet.plan import make_plan
+from engine.nets.darknet.spec import Convolution
+from engine.nets.darknet.summary import layer_lines, summary, total_bflops
+
+from .cfgs import NET, TINY, tiny_plan
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "layers", "bflops", "parameters", "file_size"),
+    [
+        # BFLOPs as AlexeyAB's Darknet prints them ("Total BFLOPS 65.879"), sizes of pjreddie's weights
+        ("yolov3", 416, 107, "65.879", 61_949_149, 248_007_048),
+        ("yolov3-tiny", 416, 24, "5.571", 8_852_366, 35_434_956),
+        ("yolov2-voc", 416, 32, "29.371", 50_655_389, 202_704_260),
+        ("yolov2-tiny-voc", 416, 16, "6.977", 15_861_773, 63_471_556),
+    ],
+)
+def test_the_standard_networks_are_darknets(
+    shared_data: Path, name: str, side: int, layers: int, bflops: str, parameters: int, file_size: int
+) -> None:
+    plan = make_plan(read_cfg(shared_data / "darknet/cfg" / f"{name}.cfg"), (side, side))
+    assert len(plan.layers) == layers
+    assert f"{total_bflops(plan):.3f}" == bflops
+    assert plan.parameters == parameters
+    header = 20 if name.startswith("yolov3") else 16  # YOLOv2's were written before version 0.2
+    assert header + 4 * plan.stored == file_size
+    assert summary(plan) == f"{layers} layers, {parameters:,} parameters, {bflops} BFLOPs at 416 x 416"
+
+
+def test_a_layers_line_is_darknets(shared_data: Path) -> None:
+    lines = layer_lines(make_plan(read_cfg(shared_data / "darknet/cfg/yolov2-voc.cfg")))
+    assert " ".join(lines[1].split()) == "0 conv 32 3 x 3/ 1 416 x 416 x 3 -> 416 x 416 x 32 0.299 BF"
+    assert " ".join(lines[28].split()) == "27 reorg 2x 26 x 26 x 64 -> 13 x 13 x 256"
+    assert " ".join(lines[29].split()) == "28 route 27 24 -> 13 x 13 x1280"
+
+
+def test_heads_come_finest_first_with_anchors_in_cells() -> None:
+    fine, coarse = heads_of(tiny_plan())
+    assert (fine.stride, fine.layer, fine.scale_xy) == (8, 6, 1.0)
+    assert (coarse.stride, coarse.layer, coarse.scale_xy) == (16, 3, 1.2)
+    assert fine.anchors == ((0.5, 0.625),)
+    assert coarse.anchors == ((0.5, 0.5625), (1.25, 1.875), (2.5, 3.125))
+
+
+def test_a_regions_anchors_are_in_cells_already(shared_data: Path) -> None:
+    plan = make_plan(read_cfg(shared_data / "darknet/cfg/yolov2-voc.cfg"))
+    (head,) = heads_of(plan)
+    assert head.anchors[0] == (1.3221, 1.73145)
+    loss = settings_of(plan)["loss"]
+    assert (loss["classes"], loss["confidence"], loss["object_scale"], loss["ignore_iou"]) == (
+        "softmax", "mse", 5, 0.6,
+    )  # fmt: skip
+
+
+def test_new_coords_leave_the_sigmoid_to_decode() -> None:
+    text = TINY.split("[route]")[0].replace("scale_x_y=1.2", "scale_x_y=2\nnew_coords=1")
+    plan = make_plan(parse_cfg(text.replace("linear", "logistic")))
+    before = plan.layers[2].spec
+    assert isinstance(before, Convolution)
+    assert before.activation == "linear"
+    assert settings_of(plan)["layout"] == {"decode": "yolov5"}
+    with pytest.raises(UserError, match="activation=logistic"):
+        make_plan(parse_cfg(text))
+
+
+def layer(text: str) -> str:
+    return NET + "[convolutional]\nfilters=6\nsize=3\npad=1\nstride=2\nactivation=linear\n" + text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            layer("[route]\nlayers=-2\n"),
+            r"x\.cfg:12: \[route\] layers=-2 is no layer before this one, layer 1",
+        ),
+        (layer("[route]\nlayers=1\n"), "layers=1 is no layer before"),
+        (layer("[route]\nlayers=0\ngroups=4\n"), "groups=4 does not divide layer 0's 6 channels"),
+        (layer("[route]\nlayers=0\ngroups=2\ngroup_id=2\n"), "group_id=2 of 2 groups"),
+        (layer("[max]\nsize=2\nstride=2\n[route]\nlayers=0,1\n"), "joins 32 x 48 x 6.*with 16 x 24 x 6"),
+        (layer("[max]\nsize=3\nstride=3\n[shortcut]\nfrom=0\n"), "adds 32 x 48 x 6"),
+        (layer("[conv]\ngroups=4\nfilters=8\nactivation=relu\n"), "groups=4 does not divide 6 channels in"),
+        (layer("[conv]\nactivation=softplus\n"), "activation=softplus is not built here; built are linear"),
+        (layer("[conv]\nsize=99\nactivation=relu\n"), "gives nothing"),
+        (layer("[reorg]\nstride=2\n"), "stride=2 does not divide 32 x 48 x 6"),
+        (layer("[scale_channels]\nfrom=0\n"), "scales 32 x 48 x 6.*expected 1 x 1 x 6"),
+        (layer("[dropout]\nprobability=2\n"), "probability=2"),
+        (layer("[softmax]\n"), "makes a classifier of it"),
+        (
+            layer("[yolo]\nanchors=1,2\nclasses=3\n"),
+            r"wants 8 channels.*set filters=8 in \[convolutional\], line 5",
+        ),
+        (layer("[yolo]\nanchors=1\n"), "1 values in anchors, expected 2 for num=1"),
+        (layer("[yolo]\nmask=1\nanchors=1,2\n"), "mask names anchor 1 of 1"),
+        (layer("[yolo]\nanchors=1,-2\nclasses=1\n"), "not positive"),
+        (layer("[yolo]\nanchors=1,2\nclasses=1\n[max]\n"), r"reads layer 1 \(\[yolo\], line 11\), a head"),
+        (layer("[yolo]\nanchors=1,2\nclasses=1\nscale_x_y=.5\n"), "at least 1"),
+        (NET.replace("channels=3", "channels=1") + "[max]\n", "only pictures of 3 channels"),
+        (NET.replace("width=64", "") + "[max]\n", r"\[net\] has no width"),
+        (layer("[net]\n"), "stands twice"),
+    ],
+)
+def test_a_layer_that_cannot_be_is_said_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(parse_cfg(text, "x.cfg"))
+
+
+def test_a_grid_that_does_not_divide_the_input_is_refused() -> None:
+    text = NET + "[conv]\nfilters=6\nsize=3\nactivation=linear\n[yolo]\nanchors=1,2\nclasses=1\n"
+    with pytest.raises(UserError, match="62 x 94 cells does not divide an input of 64 x 96"):
+        make_plan(parse_cfg(text))
+
+
+def test_a_cfg_without_a_head_is_no_detector() -> None:
+    with pytest.raises(UserError, match="there is no head"):
+        heads_of(make_plan(parse_cfg(layer(""))))
