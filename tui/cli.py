@@ -165,17 +165,38 @@ def inspect(
     raise typer.Exit(work(target, code, reference, overrides or []))
 
 
-@app.command("check", epilog="Example: yolotui check configs/voc.toml --code my_yolo.py")
+@app.command(
+    "check",
+    epilog="Examples: yolotui check configs/voc.toml --code my_yolo.py   |   yolotui check --run runs/voc-1",
+)
 def check_code(
-    config: Annotated[Path, CONFIG],
+    config: Annotated[Optional[Path], CONFIG] = None,  # noqa: UP045
     code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
     deep: Annotated[
         bool, typer.Option("--deep", help="Also overfit one batch and detect on it (up to a minute).")
     ] = False,
     overrides: Annotated[Optional[list[str]], SET] = None,  # noqa: UP045
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="RUN", help="Instead of CONFIG: what was found while this run was trained."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Name the faulty function and channel of your own code, before training."""
+    if run is not None:
+        if config is not None or code is not None or deep or overrides:
+            raise UserError(
+                "--run stands alone: it shows what was found in a run",
+                where="check",
+                fix="drop CONFIG, --code, --deep and --set, or drop --run",
+            )
+        from .commands.check_run import check_run
+
+        raise typer.Exit(check_run(run, as_json))
+    if config is None:
+        raise UserError(
+            "CONFIG is missing", where="check", fix="name a .toml file, or a run with --run; see --help"
+        )
     from .commands.check import check as work
 
     raise typer.Exit(work(config, code, deep, overrides or [], as_json))

@@ -47,7 +47,7 @@ def report_lines(report: Report, subject: str, look: str, width: int) -> list[Te
     lines = [_verdict(report, subject), Text()]
     for place, finding in enumerate(report.findings):
         if finding.consequence_of is None:
-            lines += _finding_lines(finding, look, width)
+            lines += finding_lines(finding, look, width)
             followers = [f for f in report.findings if f.consequence_of == place]
             lines += [line for follower in followers for line in _consequence_lines(follower, width)]
             lines.append(Text())
@@ -68,7 +68,7 @@ def _verdict(report: Report, subject: str) -> Text:
     return Text.assemble((f"{sign} {said}", style), f"  {subject}  ({report.seconds:.1f} s)")
 
 
-def _finding_lines(finding: Finding, look: str, width: int) -> list[Text]:
+def finding_lines(finding: Finding, look: str, width: int) -> list[Text]:
     sign, style = SIGNS[finding.severity]
     place = f"{Path(finding.file).name}:{finding.line}" if finding.file and finding.line else finding.file
     where = " ".join(part for part in (finding.function, place) if part)
