@@ -1,4 +1,4 @@
-"""``yolotui import``: someone else's log becomes a run; what the log itself proves, on the terminal or as JSON."""
+"""``yolotui import``: someone else's log becomes a run; what the log proves, as text or JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.runs.importing import Imported, import_log
+from engine.runs.importing.roles import is_validation, role
 
 from ..console import print_json
 from ..format import count, digits3, shorten
@@ -25,8 +26,19 @@ INDENT = "    "
 NARROWEST, WIDEST = 60, 110
 SHOWN = 12
 """Epochs of the table: the first and the last half of it, where there are more."""
-SHOWN_RUNS = 8
-COLUMNS_FIRST = 2
+SHOWN_TRAININGS = 16
+ORDER = {
+    "map50_95": 1,
+    "map50": 1,
+    "map": 1,
+    "lr": 2,
+    "score": 4,
+    "grad_norm": 5,
+    "seconds": 6,
+    "data": 7,
+    "memory": 8,
+}
+"""Losses first, then scores and the rate; times last: the columns that do not fit are cut from the right."""
 
 
 def import_file(log: Path, run: Path | None, as_json: bool) -> int:
@@ -46,14 +58,14 @@ def report_lines(done: Imported, width: int) -> list[Text]:
     lines = [_title(done), Text()]
     epochs = _epoch_lines(done, width)
     lines += [*epochs, Text()] if epochs else []
-    for claim in done.findings[:60]:
-        sign, style = SIGNS[claim.severity]
-        about = f"training {claim.training}: " if len(done.runs) > 1 and not claim.probe == "log.restarts" else ""
-        parts = textwrap.wrap(about + claim.message, width - 2, break_on_hyphens=False) or [""]
-        lines.append(Text.assemble((f"{sign} ", style), parts[0]))
-        lines += [Text(f"  {part}") for part in parts[1:]]
-    if len(done.findings) > 60:
-        lines.append(Text(f"  and {len(done.findings) - 60} findings more: --json has them all", style="dim"))
+    main = _main(done)
+    for claim in done.findings:
+        if claim.training in (0, main):
+            sign, style = SIGNS[claim.severity]
+            parts = textwrap.wrap(claim.message, width - 2, break_on_hyphens=False) or [""]
+            lines.append(Text.assemble((f"{sign} ", style), parts[0]))
+            lines += [Text(f"  {part}") for part in parts[1:]]
+    lines += _training_lines(done)
     lines += [Text(), *_unread_lines(done, width), Text()]
     lines += _where_lines(done)
     return lines
@@ -74,12 +86,13 @@ def _title(done: Imported) -> Text:
 
 def _epoch_lines(done: Imported, width: int) -> list[Text]:
     """The epochs of the run's own training; as many columns as fit."""
-    main = next(r.training for r in done.runs if r.path == done.run)
+    main = _main(done)
     epochs = [epoch for epoch in done.epochs if epoch.get("training", main) == main]
     if not epochs:
         return []
     reserved = {"epoch", "complete", "training", "iterations", "points", "mean"}
     names = list(dict.fromkeys(name for epoch in epochs for name in epoch if name not in reserved))
+    names.sort(key=lambda name: ORDER.get(role(name), 0) + 2 * is_validation(name))
     half = SHOWN // 2
     shown: list[dict[str, Any] | None] = list(epochs)
     if len(epochs) > SHOWN:
@@ -114,6 +127,35 @@ def _shown(value: Any) -> str:
     return "nan" if math.isnan(value) else digits3(float(value))
 
 
+def _main(done: Imported) -> int:
+    return next(each.training for each in done.runs if each.path == done.run)
+
+
+def _training_lines(done: Imported) -> list[Text]:
+    """A line a training, where the file holds several."""
+    if len(done.runs) < 2:
+        return []
+    rows = []
+    for each in done.runs[:SHOWN_TRAININGS]:
+        warnings = sum(c.severity == "warning" for c in done.findings if c.training == each.training)
+        shown = "shown above" if each.path == done.run else ""
+        rows.append(
+            [
+                f"{each.training}",
+                f"{each.first_line}",
+                f"{each.epochs}",
+                count(each.steps),
+                f"{warnings}",
+                shown,
+            ]
+        )
+    lines = table(["training", "from line", "epochs", "steps", "warnings", ""], rows, left=0)
+    told = [Text(), Text(lines[0], style="bold"), *(Text(line) for line in lines[1:])]
+    if len(done.runs) > SHOWN_TRAININGS:
+        told.append(Text(f"and {len(done.runs) - SHOWN_TRAININGS} more: --json has them all", style="dim"))
+    return told
+
+
 def _unread_lines(done: Imported, width: int) -> list[Text]:
     if not done.unread:
         return [Text("every line was read", style="dim")]
@@ -129,7 +171,8 @@ def _where_lines(done: Imported) -> list[Text]:
     others = [each for each in done.runs if each.path != done.run]
     if others:
         folder = shorten_path(others[0].path.parent)
-        lines.append(Text(f"{len(others)} more trainings of this file: yolotui runs {shlex.quote(folder)}"))
+        more = "the other training" if len(others) == 1 else f"the {len(others)} other trainings"
+        lines.append(Text(f"{more} of this file: yolotui runs {shlex.quote(folder)}"))
     return lines
 
 

@@ -9,7 +9,9 @@ _BAR = re.compile(
     r"(?P<n>\d+)(?:/(?P<total>\d+))?(?:it|batch(?:es)?|img|step)?\s*"
     r"\[(?P<elapsed>\d+(?::\d\d)+)(?:<(?P<left>[\d:?]+))?,?\s*(?P<rate>[\d.]+|\?)?\s*(?P<unit>\w+/s|s/\w+)?"
 )
-_LIGHTNING = re.compile(r"(?P<n>\d+)/(?P<total>\d+)\s+\[?(?P<elapsed>\d+(?::\d\d)+)\s*[•<]\s*(?P<left>[\d:\-?]+)")
+_LIGHTNING = re.compile(
+    r"(?P<n>\d+)/(?P<total>\d+)\s+\[?(?P<elapsed>\d+(?::\d\d)+)\s*[•<]\s*(?P<left>[\d:\-?]+)"
+)
 _METER = re.compile(r"\s*\d+%\|.*$|\s*:?\s*\d+%\s*[|━].*$|[\s:]*$")
 
 

@@ -1,4 +1,4 @@
-"""What a log proves, one claim a finding; what it only suggests is said to be an inference, with its arithmetic."""
+"""What a log proves, one claim a finding; what it only suggests is called an inference, with arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Claim:
     line: int | None = None
     """In the log."""
     step: int = 0
-    training: int = 1
+    training: int = 0
+    """Its number in the file; 0: about the file as a whole."""
     inference: bool = False
     """Fits what is printed, but is not proven by it."""
 
@@ -38,7 +39,7 @@ class Claim:
             "terms": list(self.terms),
             "file": file,
             "line": self.line,
-            "training": self.training,
+            "training": self.training or None,
             "inference": self.inference,
             "expected": self.expected,
             "got": self.got,

@@ -1,4 +1,4 @@
-"""The twelve lines in which COCO's evaluation states its result, as YOLOX, detectron2 and others print them."""
+"""The twelve lines in which COCO's evaluation states its result, as YOLOX, detectron2 and others do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AREAS = {"small": "s", "medium": "m", "large": "l"}
 
 
 class CocoSummaryReader:
-    """Twelve lines become one evaluation, as soon as its line of large objects' recall or another line comes."""
+    """Twelve lines become one evaluation, as soon as its last line, large objects' recall, comes."""
 
     name = "coco-summary"
 

@@ -22,9 +22,9 @@ def header(text: str) -> tuple[list[str], str] | None:
         if text.count(delimiter) >= 1:
             names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
             known = {name.lower() for name in names}
-            if known & {*_EPOCH, *_STEP} and all(_NAME.search(name) or not name for name in names):
-                if len(names) >= 2 and not any(_VALUE.match(name) for name in names) and ":" not in text[:1]:
-                    return names, delimiter
+            named = all(_NAME.search(name) or not name for name in names) and len(names) >= 2
+            if named and known & {*_EPOCH, *_STEP} and not any(_VALUE.match(name) for name in names):
+                return names, delimiter
     return None
 
 
@@ -89,5 +89,7 @@ class ColumnsReader:
 
 def median_rate(values: dict[str, Printed]) -> Printed | None:
     """The learning rate that most parameter groups share (a bias group may warm up on its own)."""
-    rates = sorted((value for name, value in values.items() if role(name) == "lr"), key=lambda each: each.value)
+    rates = sorted(
+        (value for name, value in values.items() if role(name) == "lr"), key=lambda each: each.value
+    )
     return rates[(len(rates) - 1) // 2] if rates else None

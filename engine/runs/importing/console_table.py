@@ -1,9 +1,9 @@
-"""Ultralytics' table on the console, of YOLOv5 to today: a header, a row that a progress bar rewrites, and the
-validation's rows below.
+"""Ultralytics' table on the console, of YOLOv5 to today: a header, a row that a progress bar rewrites, and
+the validation's rows below.
 
       Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size
-      1/100      2.53G      1.158      1.466      1.231         51        640: 100%|####| 8/8 [00:04<00:00, 1.9it/s]
-                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|####| 4/4
+      1/100      2.53G      1.158      1.466      1.231         51        640: 100%|##| 8/8 [00:04<00:00,]
+                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|##| 4/4
                    all        128        929      0.663      0.527      0.615      0.453
 """
 
@@ -18,8 +18,13 @@ from .values import NUMBER, printed
 
 _HEADER = re.compile(r"^\s*Epoch\s+(?:gpu_mem|GPU_mem|mem)\b(?P<names>.*)", re.I)
 _ROW = re.compile(r"^\s*(?P<epoch>\d+)/(?P<epochs>\d+)\s+(?P<memory>[\d.]+)(?P<unit>[GMK])?B?\s+(?P<rest>.+)")
-_CLASSES = re.compile(r"^\s*Class\s+Images\s+(?:Instances|Labels|Targets)\s+(?P<names>.*?)(?::|\s+\d+%|$)", re.I)
-_CLASS_ROW = re.compile(rf"^\s*(?P<name>\S.*?)\s+(?P<images>\d+)\s+(?P<objects>\d+)\s+(?P<rest>{NUMBER}(?:\s+{NUMBER})*)\s*$", re.I)
+_CLASSES = re.compile(
+    r"^\s*Class\s+Images\s+(?:Instances|Labels|Targets)\s+(?P<names>.*?)(?::?\s+\d+%|:?\s*$|:\s)", re.I
+)
+_CLASS_ROW = re.compile(
+    rf"^\s*(?P<name>\S.*?)\s+(?P<images>\d+)\s+(?P<objects>\d+)\s+(?P<rest>{NUMBER}(?:\s+{NUMBER})*)\s*$",
+    re.I,
+)
 _BEGINS = re.compile(r"\bStarting training for \d+ epochs", re.I)
 
 
@@ -37,7 +42,9 @@ class ConsoleTableReader:
             self._scores = []
             return None
         if (head := _CLASSES.match(text)) is not None:
-            self._scores = [name.strip("():").replace("Box(", "").replace("Mask(", "") for name in head["names"].split()]
+            self._scores = [
+                name.strip("():").replace("Box(", "").replace("Mask(", "") for name in head["names"].split()
+            ]
             return None
         if _BEGINS.search(text):
             return [Point(line, {}, begins=True)]

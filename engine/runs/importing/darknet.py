@@ -1,13 +1,13 @@
-"""Darknet's own prints, of any of its versions: an iteration's line, and a line a head and subdivision before it.
+"""Darknet's prints, of any of its versions: an iteration's line; before it, a line a head and subdivision.
 
     1631: 27.562284, 28.765835 avg, 0.001000 rate, 11.283772 seconds, 208768 images
      1632: 2.1, 2.2 avg loss, 0.001000 rate, 5.1 seconds, 104448 images, 3.2 hours left        (AlexeyAB's)
     Region Avg IOU: 0.49, Class: 0.91, Obj: 0.38, No Obj: 0.008, Avg Recall: 0.55,  count: 13  (YOLOv2)
     Region 82 Avg IOU: -nan, Class: -nan, Obj: -nan, No Obj: 0.00005, .5R: -nan, .75R: -nan,  count: 0   (v3)
-    v3 (iou loss, Normalizer: (...)) Region 139 Avg (IOU: 0.31, GIOU: 0.2), Class: 0.5, ..., count: 3, loss = 1.2, ...
+    v3 (iou loss, Normalizer: (...)) Region 139 Avg (IOU: 0.31, GIOU: 0.2), ..., count: 3, loss = 1.2
 
-A step is an iteration; a region's value is the mean over its subdivisions that held an object (``-nan`` beside
-``count: 0`` is 0/0, not a failure), boxes weighing alike.
+A step is an iteration; a region's value is the mean over its subdivisions that held an object, boxes weighing
+alike (``-nan`` beside ``count: 0`` is 0/0, not a failure).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _STEP = re.compile(
     rf"\s*(?P<seconds>{NUMBER}) seconds,\s*(?P<images>\d+) images",
     re.I,
 )
-_REGION = re.compile(r"\b(?P<kind>Region|Detection)(?:\s+(?P<head>\d+))?\s+Avg\s*\(?\s*(?:IOU|GIOU|DIOU|CIOU)\s*:", re.I)
+_REGION = re.compile(
+    r"\b(?P<kind>Region|Detection)(?:\s+(?P<head>\d+))?\s+Avg\s*\(?\s*(?:IOU|GIOU|DIOU|CIOU)\s*:", re.I
+)
 _PART = re.compile(rf"(?P<name>[A-Za-z.][\w. ]*?|\.\d+R)\s*[:=]\s*(?P<value>{NUMBER})", re.I)
 _MAP = re.compile(
     rf"mean[_ ]average[_ ]precision \(mAP@0?\.?(?P<at>[\d.]+)\) = (?P<value>{NUMBER})|"
@@ -109,7 +111,16 @@ class DarknetReader:
         self.regions += 1
         self.empty_regions += count == 0
         for name, value in found.items():
-            objects = name.lower() in ("iou", "giou", "class", "obj", "avg recall", "cat", "pos cat", "pos obj") or name.endswith("R")
+            objects = name.lower() in (
+                "iou",
+                "giou",
+                "class",
+                "obj",
+                "avg recall",
+                "cat",
+                "pos cat",
+                "pos obj",
+            ) or name.endswith("R")
             if objects and count == 0:
                 continue
             mean = self._regions.setdefault(f"{name} {head}" if head else name, _Mean())

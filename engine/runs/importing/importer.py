@@ -71,7 +71,13 @@ class Imported:
             "restart_lines": self.restarts,
             "lines": self.lines,
             "runs": [
-                {"run": str(r.path), "training": r.training, "epochs": r.epochs, "steps": r.steps, "line": r.first_line}
+                {
+                    "run": str(r.path),
+                    "training": r.training,
+                    "epochs": r.epochs,
+                    "steps": r.steps,
+                    "line": r.first_line,
+                }
                 for r in self.runs
             ],
         }
@@ -80,7 +86,7 @@ class Imported:
 def import_log(
     source: Path, run: Path | None = None, root: Path = Path("runs"), progress: Progress | None = None
 ) -> Imported:
-    """Read ``source`` and make the run ``run``, by default the next free folder below ``root`` named after it.
+    """Read ``source`` and make the run ``run``, by default the next free one below ``root`` named after it.
 
     ``progress`` is called with the line reached. Raises ``UserError`` where the file cannot be read, holds
     nothing that can be understood, or the folder is taken; then nothing is left behind.
@@ -180,13 +186,15 @@ class _Reading:
                 inner = Path() if training is kept else Path(TRAININGS) / str(training.number)
                 self._store(training, building / inner, final / inner, digest, done)
             if len(self.trainings) > 1:
-                done.findings.sort(key=lambda claim: claim.training != kept.number)
+                done.findings.sort(key=lambda claim: claim.training not in (0, kept.number))
             building.chmod(0o777 & ~_umask())
             building.rename(final)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
-        done.epochs = [self._epoch(t, k) for t in self.trainings for k in range(len(t.epochs)) if t.counts_epochs]
+        done.epochs = [
+            self._epoch(t, k) for t in self.trainings for k in range(len(t.epochs)) if t.counts_epochs
+        ]
         return done
 
     def _store(self, training: Training, there: Path, final: Path, digest: str, done: Imported) -> None:
@@ -230,7 +238,11 @@ class _Reading:
                 )
             )
         if self.file.broken_off:
-            found.append(Claim("warning", "log.broken_off", "loop", "the compressed file breaks off: its end is missing"))
+            found.append(
+                Claim(
+                    "warning", "log.broken_off", "loop", "the compressed file breaks off: its end is missing"
+                )
+            )
         main = self.chain.main
         if isinstance(main, DarknetReader) and main.empty_regions:
             found.append(
@@ -238,8 +250,8 @@ class _Reading:
                     "info",
                     "log.empty_heads",
                     "assign",
-                    f"{main.empty_regions} of {main.regions} region lines have count 0: their head got no object in "
-                    "that part of the batch, and -nan there is 0/0, not a failure",
+                    f"{main.empty_regions} of {main.regions} region lines have count 0: their head got no "
+                    "object in that part of the batch, and -nan there is 0/0, not a failure",
                 )
             )
         return found
@@ -253,7 +265,9 @@ class _Reading:
             head["iterations"] = epoch.last_iteration + training.iteration_offset
         if epoch.points > 1:
             head["points"] = epoch.points
-        values = {name: value for name, value in epoch.last.items() if role(name) != "none" and name not in head}
+        values = {
+            name: value for name, value in epoch.last.items() if role(name) != "none" and name not in head
+        }
         means = {"mean": epoch.means()} if epoch.points > 1 else {}
         return {**head, **values, **means}
 

@@ -61,11 +61,17 @@ class JsonLinesReader:
         memory = next((values[name] for name in values if role(name) == "memory"), None)
         if not values or not any(role(name) != "none" for name in values):
             return None
-        scores_alone = all(role(n) in ("score", "map", "map50", "map50_95", "seconds", "data", "none") for n in values)
+        scores_alone = all(
+            role(n) in ("score", "map", "map50", "map50_95", "seconds", "data", "none") for n in values
+        )
         point = Point(line, values, place)
-        if mode in ("val", "test") or (scores_alone and any(role(n) not in ("seconds", "data", "none") for n in values)):
+        if mode in ("val", "test") or (
+            scores_alone and any(role(n) not in ("seconds", "data", "none") for n in values)
+        ):
             point.phase = "evaluation"
-            point.values = {n if role(n) != "term" or VALIDATION.search(n) else f"val/{n}": v for n, v in values.items()}
+            point.values = {
+                n if role(n) != "term" or VALIDATION.search(n) else f"val/{n}": v for n, v in values.items()
+            }
             if not mode and place.epoch is None:  # mmdetection 3: the step of an evaluation is its epoch
                 point.position = Position()
         if memory is not None:

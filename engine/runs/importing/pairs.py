@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .bar import Bar, find_bar
 from .points import Phase, Point, Position
@@ -20,7 +21,8 @@ from .values import NUMBER, Printed, printed
 
 _WORD = r"[A-Za-z_][\w.@/%\-]*(?:\(\w+\))?"
 _PAIR = re.compile(
-    rf"(?P<name>{_WORD}(?: {_WORD}){{0,2}}(?:@\[?[\d.:]+\]?)?)['\"]?\s?[:=]\s*(?:tensor\(\[?|np\.float\d+\(|array\()?['\"]?"
+    rf"(?P<name>{_WORD}(?: {_WORD}){{0,2}}(?:@\[?[\d.:]+\]?)?)['\"]?\s?[:=]\s*"
+    rf"(?:tensor\(\[?|np\.float\d+\(|array\()?['\"]?"
     rf"(?P<value>{NUMBER})(?P<unit>%|[A-Za-z]{{1,3}}(?:/[A-Za-z]{{1,6}})?)?(?![\w:/%]|\.\w|,\d{{3}}\b)",
     re.I,
 )
@@ -30,10 +32,14 @@ _SPACED = re.compile(
     re.I,
 )
 _SPLITS = re.compile(r"^(?:epochs?|ep|iter(?:ation)?s?|steps?|batch|and|avg\.?|train(?:ing)?:)\s+", re.I)
-_EVALUATING = re.compile(r"\b(?:val(?:id|idation|idating|idate)?|test(?:ing)?|eval(?:uation|uating|uate)?)\b", re.I)
+_EVALUATING = re.compile(
+    r"\b(?:val(?:id|idation|idating|idate)?|test(?:ing)?|eval(?:uation|uating|uate)?)\b", re.I
+)
 _TRAINING = re.compile(r"\btrain", re.I)
 BEGINS = re.compile(
-    r"\btraining start|\bstart(?:ing)? training\b|^Start running, host|\bTraining begin|^Learning Rate: [\d.e-]+, Momentum", re.I
+    r"\btraining start|\bstart(?:ing)? training\b|^Start running, host|\bTraining begin"
+    r"|\bresum(?:ed|ing) (?:training|from|epoch|at)\b|^Learning Rate: [\d.e-]+, Momentum",
+    re.I,
 )
 _DIGIT = re.compile(r"\d|nan|inf", re.I)
 Family = tuple[str, ...]
@@ -72,23 +78,31 @@ def parse(text: str) -> Parsed | None:
 
 
 def _pairs(text: str) -> list[tuple[str, Printed, str]]:
-    found = []
-    spans: list[tuple[int, int]] = []
+    found: list[tuple[str, Printed, str]] = []
+    end = 0
     if ":" in text or "=" in text:
         for match in _PAIR.finditer(text):
-            name = _SPLITS.sub("", match["name"].strip())
-            unit = match["unit"] or ""
-            found.append((match.start(), name, match["value"], unit))
-            spans.append(match.span())
-    for match in _SPACED.finditer(text):
-        if not any(start <= match.start() < end for start, end in spans):
-            found.append((match.start(), match["name"], match["value"], match["unit"] or ""))
-    found.sort()
-    return [(name, printed(value), unit) for _, name, value, unit in found if not _is_place(name)]
+            name, value, unit = match.group("name", "value", "unit")
+            _spaced(text[end : match.start()], found)
+            end = match.end()
+            if (name := _plain(name)) is not None:
+                found.append((name, printed(value), unit or ""))
+    _spaced(text[end:], found)
+    return found
 
 
-def _is_place(name: str) -> bool:
-    return name.lower() in ("epoch", "epochs", "iter", "iters", "iteration", "step", "global_step", "eta", "ep")
+def _spaced(text: str, into: list[tuple[str, Printed, str]]) -> None:
+    """Known names with nothing but a space before the value: ``lr 0.001``."""
+    if len(text) > 4 and " " in text.strip():
+        into += [(m["name"], printed(m["value"]), m["unit"] or "") for m in _SPACED.finditer(text)]
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str | None:
+    """The name without what is said of the place before it; None where it is a place."""
+    name = _SPLITS.sub("", name.strip())
+    places = ("epoch", "epochs", "iter", "iters", "iteration", "step", "global_step", "eta", "ep")
+    return None if name.lower() in places else name
 
 
 def _phase(head: str, pairs: list[tuple[str, Printed, str]]) -> Phase:
@@ -157,7 +171,7 @@ class PairSurvey:
             telling = {f for f in useful if any(_telling(name) for name in self._names[f])}
             most = max(useful, key=lambda f: self._counts[f], default=None)
             accepted = telling or ({most} if most is not None else set())
-        if not accepted or sum(self._counts[f] for f in accepted) < 2 and not placed:
+        if not accepted or (sum(self._counts[f] for f in accepted) < 2 and not placed):
             return None
         return PairReader(accepted, self._form())
 

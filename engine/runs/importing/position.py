@@ -1,4 +1,4 @@
-"""Where a line stands in the training: ``epoch: 3/20, iter: 40/112``, ``Epoch [3][40/112]``, ``step 1200``."""
+"""Where a line stands: ``epoch: 3/20, iter: 40/112``, ``Epoch [3][40/112]``, ``step 1200``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _EPOCH = re.compile(
 )
 _TRAINING = re.compile(r"\btrain(?:ing)?\b[\s:]*\[?(\d+)\s*/\s*(\d+)", re.I)
 _ITERATION = re.compile(
-    r"\b(?:global[ _]?step|iter(?:ation)?s?|steps?|batch(?:es)?)\b['\"]?[\s:=#]*\[?\s*(\d+)(?!\.\d|\s*\|)\s*(?:(?:/|of)\s*(\d+))?",
+    r"\b(?:global[ _]?step|iter(?:ation)?s?|steps?|batch(?:es)?)\b['\"]?[\s:=#]*"
+    r"\[?\s*(\d+)(?!\.\d|\s*\|)\s*(?:(?:/|of)\s*(\d+))?",
     re.I,
 )
 _BRACKETS = re.compile(r"\[\s*(\d+)(?:\s*/\s*(\d+))?\s*\]\s*\[\s*(\d+)\s*/\s*(\d+)\s*\]")

@@ -9,7 +9,9 @@ _DATE = re.compile(
     r"^\s*\[?(?:(?P<y>\d{4})[-/](?P<m>\d\d)[-/](?P<d>\d\d)|(?P<m2>\d\d)/(?P<d2>\d\d))[ T]"
     r"(?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)(?P<f>[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 )
-_GLOG = re.compile(r"^[IWEF](?P<m>\d\d)(?P<d>\d\d) (?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)(?P<f>\.\d+)?\s+\d+ [^\]]+\] ?")
+_GLOG = re.compile(
+    r"^[IWEF](?P<m>\d\d)(?P<d>\d\d) (?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)(?P<f>\.\d+)?\s+\d+ [^\]]+\] ?"
+)
 _LEVEL = r"(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|TRACE|SUCCESS|NOTICE)"
 _REST = re.compile(
     rf"^\s*(?:\|\s*{_LEVEL}\s*\|[^|]*? - "  # loguru

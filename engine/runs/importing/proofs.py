@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from statistics import median
 
 from ...ranks import mann_whitney
 from .claims import Claim, listed, number
-from .rates import schedule, warm_up
+from .rates import WarmUp, schedule, warm_up
 from .roles import is_validation
 from .scores import score_of
 from .sizes import expected_by_chance, fits
@@ -52,7 +53,9 @@ def _sum(training: Training, notes: Notes) -> Iterator[Claim]:
         right = " + ".join(each.parts)
         right = f"{factor}({right})" if factor else right
         unsure = f"; {others} other sums of printed terms fit their digits as well" if others else ""
-        zero = f"; {listed(each.zero)} was 0 wherever printed, so nothing is told about it" if each.zero else ""
+        were = "was" if len(each.zero) == 1 else "were"
+        told = f"; {listed(each.zero)} {were} 0 wherever printed: nothing is told about that"
+        zero = told if each.zero else ""
         yield Claim(
             "info",
             "log.sum",
@@ -90,11 +93,12 @@ def _movement(training: Training) -> Iterator[Claim]:
     if len(done) < 2 * COMPARED:
         return
     first, last = done[:COMPARED], done[-COMPARED:]
-    moved, still = [], []
+    moved: list[tuple[str, str]] = []
+    still: list[tuple[str, str]] = []
     for name in training.terms():
         early, late = _values(first, name), _values(last, name)
-        if len(early) < COMPARED or len(late) < COMPARED or len({*early, *late}) < 2:
-            continue
+        if len(early) < COMPARED or len(late) < COMPARED or median(early) == 0 or len({*early, *late}) < 2:
+            continue  # what is 0 at first is switched off, not still
         p = mann_whitney(early, late)
         word = f"{name} {number(median(early))} → {number(median(late))} (p = {p:.2g})"
         (moved if p < MOVED else still).append((name, word))
@@ -139,7 +143,7 @@ def _single_batches(training: Training, notes: Notes) -> Iterator[Claim]:
     scatter: dict[str, tuple[float, Epoch, Epoch]] = {}
     for name in train_losses(training):
         steps = []
-        for a, b in zip(done, done[1:], strict=False):
+        for a, b in itertools.pairwise(done):
             x, y = a.last.get(name, math.nan), b.last.get(name, math.nan)
             if b.epoch == a.epoch + 1 and x > 0 and y > 0:
                 steps.append((abs(math.log(y / x)), a, b))
@@ -171,41 +175,42 @@ def _rate(training: Training, notes: Notes) -> Iterator[Claim]:
     rates = notes.ordered_rates(training)
     warm = warm_up(rates, training.steps_per_epoch if training.counts_epochs else 0)
     if warm is not None:
-        example = warm.example
-        form = f"base rate x (iteration / {warm.length:,}) ^ {warm.power}" if warm.length else f"(iteration) ^ {warm.power}"
-        if warm.start:
-            form = f"{number(warm.start)} + a constant x iteration"
-        proof = ""
-        if example is not None and warm.length and not warm.start:
-            at = example.step if abs(warm.base * (example.step / warm.length) ** warm.power - example.value) <= example.half else example.step - 1
-            proof = f"{warm.base:g} x ({at:,}/{warm.length:,})^{warm.power} = {warm.base * (at / warm.length) ** warm.power:.4g}, printed {example.value:g}; "
-        named = "linear" if warm.power == 1 else f"by power {warm.power}"
-        others = f"; power {warm.ruled_out[0]} would print {_would(warm)}" if warm.ruled_out and warm.length and example else ""
-        yield Claim(
-            "info",
-            "log.warm_up",
-            "optimizer",
-            f"the learning rate warms up {named}, {form}: {proof}{warm.points} printed "
-            f"{'rate fits' if warm.points == 1 else 'rates fit'}, and no other power from 1 to 6{others}",
-            inference=warm.points < 3,
-            training=training.number,
-        )
+        yield _warm_up(training, warm)
     words = schedule(rates, (training.total_epochs or 0) * training.steps_per_epoch)
     if words:
-        yield Claim(
-            "info", "log.schedule", "optimizer", f"learning rate: {words}", training=training.number
-        )
+        yield Claim("info", "log.schedule", "optimizer", f"learning rate: {words}", training=training.number)
 
 
-def _would(warm: object) -> str:
-    from .rates import WarmUp
+def _warm_up(training: Training, warm: WarmUp) -> Claim:
+    named = "linearly" if warm.power == 1 else f"by power {warm.power}"
+    form, proof, other = f"as iteration^{warm.power}", "", ""
+    if warm.start:
+        form = f"from {number(warm.start)}"
+    elif warm.length and warm.example is not None:
+        form = f"base rate x (iteration / {warm.length:,})^{warm.power}"
+        at = warm.example.step
+        if abs(_at(warm, at, warm.power) - warm.example.value) > warm.example.half:
+            at -= 1  # counted from 0
+        value = _at(warm, at, warm.power)
+        proof = f"{warm.base:g} x ({at:,}/{warm.length:,})^{warm.power} = {value:.4g}, "
+        proof += f"printed {warm.example.value:g}; "
+        digits = max(0, round(-math.log10(2 * warm.example.half)))
+        power = warm.ruled_out[0]
+        other = f" (power {power} would print {_at(warm, at, power):.{digits}f})"
+    fit = "1 printed rate fits" if warm.points == 1 else f"{warm.points} printed rates fit"
+    alone = "" if warm.start else ", and no other power from 1 to 6"
+    return Claim(
+        "info",
+        "log.warm_up",
+        "optimizer",
+        f"the learning rate warms up {named}, {form}: {proof}{fit}{alone}{other}",
+        inference=warm.points < 3,
+        training=training.number,
+    )
 
-    assert isinstance(warm, WarmUp) and warm.example is not None and warm.length
-    at = warm.example.step
-    if abs(warm.base * (at / warm.length) ** warm.power - warm.example.value) > warm.example.half:
-        at -= 1
-    digits = max(0, round(-math.log10(2 * warm.example.half)))
-    return f"{warm.base * (at / warm.length) ** warm.ruled_out[0]:.{digits}f}"
+
+def _at(warm: WarmUp, step: int, power: int) -> float:
+    return warm.base * (step / (warm.length or 1)) ** power
 
 
 def _size(training: Training, notes: Notes) -> Iterator[Claim]:
@@ -226,20 +231,38 @@ def _size(training: Training, notes: Notes) -> Iterator[Claim]:
         return
     fit = candidates[0]
     more = "".join(f"; also {f.name} ({f.images:,}) at batch {f.batch}" for f in candidates[1:3])
-    last = f", whose last batch then holds {_count(fit.last_batch)} images" if 0 < fit.last_batch < fit.batch else ""
+    last = (
+        f", whose last batch then holds {_count(fit.last_batch)} images"
+        if 0 < fit.last_batch < fit.batch
+        else ""
+    )
     yield Claim(
         "info",
         "log.data_set",
         "data",
-        f"{iterations:,} iterations an epoch fit {fit.name} ({fit.images:,} images) at batch {fit.batch}{last}: "
-        f"{fit.arithmetic(iterations)}{more} (an inference)",
+        f"{iterations:,} iterations an epoch fit {fit.name} ({fit.images:,} images) at batch {fit.batch}"
+        f"{last}: {fit.arithmetic(iterations)}{more} (an inference)",
         inference=True,
         training=training.number,
     )
 
 
 def _count(n: int) -> str:
-    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    words = (
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    )
     return words[n] if n < len(words) else str(n)
 
 
@@ -251,7 +274,9 @@ def _ends(training: Training) -> Iterator[Claim]:
         (a, b) for a, b in zip(training.epochs, training.epochs[1:], strict=False) if b.epoch > a.epoch + 1
     ]
     if gaps:
-        words = ", ".join(f"{a.epoch + 1}–{b.epoch - 1}" if b.epoch > a.epoch + 2 else f"{a.epoch + 1}" for a, b in gaps[:5])
+        words = ", ".join(
+            f"{a.epoch + 1}–{b.epoch - 1}" if b.epoch > a.epoch + 2 else f"{a.epoch + 1}" for a, b in gaps[:5]
+        )
         missing = sum(b.epoch - a.epoch - 1 for a, b in gaps)
         yield Claim(
             "info",
@@ -294,6 +319,7 @@ def _time(training: Training, notes: Notes) -> Iterator[Claim]:
         return
     hours = notes.seconds / 3600
     spent = f"{hours:.2f} hours" if hours >= 1 else f"{notes.seconds / 60:.1f} minutes"
+    spent = spent if notes.seconds >= 60 else f"{notes.seconds:.1f} seconds"
     missing = ""
     epochs = training.epochs
     if epochs and training.counts_epochs:
@@ -301,11 +327,17 @@ def _time(training: Training, notes: Notes) -> Iterator[Claim]:
         count = epochs[-1].epoch - epochs[0].epoch + 1
         if count > len(epochs) and whole:
             estimate = hours / len(epochs) * count
-            missing = f"; with the {count - len(epochs)} epochs that are not in the log, at the same pace about {estimate:.1f} hours (an inference)"
+            gone = count - len(epochs)
+            missing = f"; with the {gone} epochs that are not in the log, at the same pace about "
+            missing += f"{estimate:.1f} hours (an inference)"
     speed = notes.timed_steps / notes.seconds
     pace = ""
     if notes.timed_steps and not (epochs and epochs[-1].whole):
-        pace = f", {speed:.2f} iterations a second" if speed >= 0.5 else f", {1 / speed:.1f} seconds an iteration"
+        pace = (
+            f", {speed:.2f} iterations a second"
+            if speed >= 0.5
+            else f", {1 / speed:.1f} seconds an iteration"
+        )
         pace += f" ({speed * notes.batch:.0f} images a second)" if notes.batch else ""
     yield Claim(
         "info", "log.time", "loop", f"{spent} are in the log{pace}{missing}", training=training.number
@@ -321,7 +353,9 @@ def _bad_values(training: Training, notes: Notes) -> Iterator[Claim]:
     where = f"epoch {epoch}, " if training.counts_epochs else ""
     count = max(each[2] for each in notes.bad.values())
     recovered = any(notes.fresh.get(name) for name in names)
-    after = "; finite values follow, so it came from single batches" if recovered else "; no finite value follows"
+    after = (
+        "; finite values follow, so it came from single batches" if recovered else "; no finite value follows"
+    )
     yield Claim(
         "warning",
         "log.not_finite",
@@ -341,6 +375,20 @@ def _best(training: Training) -> Iterator[Claim]:
     if not known:
         return
     (name, value), best = max(known, key=lambda pair: pair[0][1])
+    noun = "evaluation" if len(known) == 1 else "evaluations"
+    if value <= 0:
+        yield Claim(
+            "warning",
+            "log.nothing_found",
+            "detect",
+            f"{name} is 0 in {f'all {len(known)} evaluations' if len(known) > 1 else 'the only evaluation'}: "
+            "nothing was found, or nothing found counts as right",
+            expected="some precision after the first epochs, however small",
+            fix="look at classes and their numbering, the boxes' scale, and the evaluation's own labels",
+            line=best.line,
+            training=training.number,
+        )
+        return
     last = known[-1]
     place = f"epoch {best.epoch}" if training.counts_epochs else f"iteration {best.iteration}"
     after = ""
@@ -351,7 +399,7 @@ def _best(training: Training) -> Iterator[Claim]:
         "info",
         "log.best",
         "loop",
-        f"best {name} {value:.4g} at {place}, of {len(known)} evaluations{after}",
+        f"best {name} {value:.4g} at {place}, of {len(known)} {noun}{after}",
         line=best.line,
         training=training.number,
     )
@@ -407,4 +455,7 @@ def _falls(epochs: list[Epoch], name: str, since: int) -> bool:
     values = _values([epoch for epoch in epochs if epoch.epoch >= since], name)
     if len(values) < 2 * COMPARED:
         return False
-    return median(values[-COMPARED:]) < median(values[:COMPARED]) and mann_whitney(values[:COMPARED], values[-COMPARED:]) < MOVED
+    return (
+        median(values[-COMPARED:]) < median(values[:COMPARED])
+        and mann_whitney(values[:COMPARED], values[-COMPARED:]) < MOVED
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,13 +47,15 @@ def warm_up(rates: Sequence[Rate], steps_per_epoch: int) -> WarmUp | None:
     climb = [rate for rate in rising if rate.value < base]
     reached = len(climb) < len(rising) - 1  # two equal rates at the top: the rise ended there
     after = rising[len(climb)].step
-    if not climb or len(climb) > 0 and climb[0].step > 20_000:
+    if not climb or (len(climb) > 0 and climb[0].step > 20_000):
         return None
     found = [(p, fit) for p in POWERS if (fit := _fits(climb, p, base, after, reached, steps_per_epoch))]
     if len(found) == 1:
         power, length = found[0]
         out = tuple(p for p in POWERS if p != power)
-        return WarmUp(power, length if length > 0 else None, base, len(climb), ruled_out=out, example=climb[-1])
+        return WarmUp(
+            power, length if length > 0 else None, base, len(climb), ruled_out=out, example=climb[-1]
+        )
     if not found and len(climb) >= 3 and (start := _linear_start(climb)) is not None:
         return WarmUp(1, after if reached else None, base, len(climb), start=start, example=climb[-1])
     return None
@@ -108,7 +111,7 @@ def schedule(rates: Sequence[Rate], total_steps: int) -> str:
     distinct = list(dict.fromkeys(values))
     if len(distinct) == 1:
         return f"constant {top:g}"
-    falls = all(b <= a for a, b in zip(values, values[1:], strict=False))
+    falls = all(b <= a for a, b in itertools.pairwise(values))
     if falls and len(distinct) <= max(2, len(values) // 3) and len(distinct) <= 8:
         return "steps: " + " → ".join(f"{value:g}" for value in distinct)
     if not falls or len(rest) < 6:

@@ -13,9 +13,9 @@ from .pairs import BEGINS, PairReader, PairSurvey
 from .points import Point, Reader
 from .text import LogFile, Piece
 
-LOOKED_AT = 30_000
+LOOKED_AT = 10_000
 """Pieces after which what was found decides; where nothing was, the whole file is looked at."""
-_MADE = (DarknetReader, ColumnsReader, ConsoleTableReader, JsonLinesReader)
+_MADE: tuple[type[Reader], ...] = (DarknetReader, ColumnsReader, ConsoleTableReader, JsonLinesReader)
 
 
 class Chain:
@@ -49,7 +49,7 @@ def recognise(file: LogFile) -> Chain | None:
 
 def _decide(pieces: Iterable[Piece]) -> Chain | None:
     counts = dict.fromkeys(_MADE, 0)
-    readers: list[tuple[type[DarknetReader | ColumnsReader | ConsoleTableReader | JsonLinesReader], Reader]]
+    readers: list[tuple[type[Reader], Reader]]
     readers = [(made, made()) for made in _MADE]
     survey = PairSurvey()
     for number, piece in enumerate(pieces):
@@ -64,11 +64,15 @@ def _decide(pieces: Iterable[Piece]) -> Chain | None:
             survey.look(piece.text)
         if number > LOOKED_AT and (any(counts.values()) or survey.reader() is not None):
             break
-    made = max(_MADE, key=lambda each: counts[each])
+    made = sorted(_MADE, key=lambda each: -counts[each])[0]
     pairs = survey.reader()
     if counts[made] and (pairs is None or counts[made] * 20 >= survey.lines_of(pairs)):
         return Chain(made(), [CocoSummaryReader()])
-    return Chain(pairs, [CocoSummaryReader(), *([ConsoleTableReader()] if counts[ConsoleTableReader] else [])]) if pairs else None
+    return (
+        Chain(pairs, [CocoSummaryReader(), *([ConsoleTableReader()] if counts[ConsoleTableReader] else [])])
+        if pairs
+        else None
+    )
 
 
 __all__ = ["Chain", "PairReader", "recognise"]

@@ -31,17 +31,20 @@ _GRAD = re.compile(r"^(?:total_)?(?:grad|gradient)[_ ]?norm$|^gnorm$|^grad$")
 _NONE = {
     "eta", "epoch", "epochs", "iter", "iters", "iteration", "iterations", "step", "steps", "global_step",
     "size", "img_size", "image_size", "input_size", "v_num", "instances", "labels", "ep",
+    "last_time", "last_data_time", "n_parameters", "parameters", "params", "gflops", "version",
     "batch_size", "bs", "num_samples", "seed", "it", "total_flos",
 }  # fmt: skip
 _50_95 = re.compile(
-    r"(?:map|ap)[_@ ]*\(?(?:50|\.5|0\.50?)[-:_](?:0?\.)?95|coco(?:/\w+)?[_/]bbox_map$|^(?:bbox[_/])?ap$|bbox_map$|bbox/ap$"
+    r"(?:map|ap)[_@ ]*\(?(?:50|\.5|0\.50?)[-:_](?:0?\.)?95"
+    r"|coco(?:/\w+)?[_/]bbox_map$|^(?:bbox[_/])?ap$|bbox_map$|bbox/ap$"
 )
 _50 = re.compile(
     r"(?:map|ap)[_@ ]*\(?(?:iou=)?(?:50|\.5|0\.50?)\b(?![-:_.]?\d|[-:]\.)|(?:map|ap)_?50(?:\(\w\))?$"
 )
 _MAP = re.compile(r"(?:^|[/_ ])map$")
 _SCORE = re.compile(
-    r"(?:^|[/_ .])(?:m?ap[smlr]?\d*|ar[sml]?\d*|acc(?:uracy)?(?:@?\d+)?|precision|recall|f1|top-?\d)(?:$|[(/_@ ])|metrics/|\bmap|_map|^(?:p|r)$"
+    r"(?:^|[/_ .])(?:m?ap[smlr]?\d*|ar[sml]?\d*|acc(?:uracy)?(?:@?\d+)?"
+    r"|precision|recall|f1|top-?\d)(?:$|[(/_@ ])|metrics/|\bmap|_map|^(?:p|r)$"
 )
 LOSS = re.compile(
     r"loss|^l_?(?:cls|class|box|obj|conf|iou|giou|ciou|coord|xy|wh|noobj|dfl|reg|total|bbox)$|^total$|_l$"
@@ -89,7 +92,7 @@ def is_validation(name: str) -> bool:
 
 
 def in_bytes(value: float, unit: str) -> float:
-    """Memory as printed, in bytes: ``10.7G``, ``4605Mb``; a bare number is megabytes unless it is too large."""
+    """Memory as printed, in bytes: ``10.7G``, ``4605Mb``; a bare number is megabytes unless too large."""
     match unit[:1].upper():
         case "G":
             return value * 1e9

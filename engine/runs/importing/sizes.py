@@ -60,4 +60,9 @@ def fits(iterations: int, batch: int | None = None) -> list[Fit]:
 def expected_by_chance(iterations: int) -> float:
     """How many sets would fit ``iterations`` if sizes meant nothing: batches are tried, so small counts fit
     something nearly always."""
-    return sum(1 / iterations for size in BATCHES for images in IMAGES.values() if 0.5 < images / size / iterations < 2)
+    return sum(
+        1 / iterations
+        for size in BATCHES
+        for images in IMAGES.values()
+        if 0.5 < images / size / iterations < 2
+    )

@@ -1,4 +1,4 @@
-"""Which printed value is the sum of which others: true on every line, to the printed digits, or not at all."""
+"""Which printed value is the sum of which others: on every line, to the printed digits, or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sum:
     slack: float
     """The largest miss, in units of what rounding allows: at most 1."""
     zero: tuple[str, ...] = ()
-    """Parts that never were anything but 0 where the sum could be tested: the sum does not tell about them."""
+    """Losses that never were anything but 0: the sum does not tell about them."""
 
 
 class SumSearch:
@@ -116,7 +116,7 @@ class SumSearch:
                 miss = np.abs(scale * values @ member - wanted[:, None])
                 allowed = scale * halves @ member + rounding[:, None] + _EPSILON * np.abs(wanted)[:, None]
                 worst = (miss / allowed).max(0)
-                for k in np.flatnonzero(worst <= 1 + 1e-9):
+                for k in np.flatnonzero(worst <= 1 + 1e-9).tolist():
                     parts = tuple(names[place] for place in part[k])
                     assert self._found is not None
                     self._found.append(Sum(total, parts, scale, len(rows), float(worst[k])))

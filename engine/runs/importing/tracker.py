@@ -1,9 +1,9 @@
 """From points in the order of the file to trainings: where one goes on, resumes, or begins anew.
 
 - A place after the last one: the training goes on.
-- A place before the last one: a restart. Back at the training's first place it is a new training, which gets a
-  run of its own (its steps would overwrite the other's); back in the middle it is the same one, resumed: what
-  is done again replaces what was there, as when this program resumes.
+- A place before the last one: a restart. Back in the first epoch it is a new training, with a run of its
+  own (its steps would overwrite the other's); back in the middle it is the same one, resumed: what is done
+  again replaces what was there, as when this program resumes.
 - A line that says that training starts, and no value after it before the next: a start that gave nothing. It
   counts as a restart as well.
 """
@@ -16,7 +16,6 @@ from .columns import median_rate
 from .points import Point
 from .roles import role
 from .training import Epoch, Evaluation, Row, Training, add_mean
-
 
 Observer = Callable[[Training, Point], None]
 
@@ -61,7 +60,7 @@ class Tracker:
     # starts
 
     def _mark(self, line: int) -> None:
-        if self._marked is not None and self._place is None and line - self._marked < 3:
+        if self._marked is not None and line - self._marked < 30:
             return  # the same start said twice
         if self._starts:
             self.restarts.append(line)
@@ -89,8 +88,10 @@ class Tracker:
         epochs = training.epochs
         while epochs and epochs[-1].epoch > place[0]:
             epochs.pop()
-        if epochs and epochs[-1].epoch == place[0] and (
-            training.counts_epochs and place[1] <= epochs[-1].first_iteration
+        if (
+            epochs
+            and epochs[-1].epoch == place[0]
+            and (training.counts_epochs and place[1] <= epochs[-1].first_iteration)
         ):
             epochs.pop()
         if epochs:
@@ -113,9 +114,8 @@ class Tracker:
                 self._begin(point, place)
             else:
                 self._resume(point, place)
-        elif self._marked is not None:
-            if place[0] > last[0] or place[1] > last[1]:
-                self._resume(point, place)
+        elif self._marked is not None and (place[0] > last[0] or place[1] > last[1]):
+            self._resume(point, place)
         self._flush()
         self._pending, self._place = point, place
         training = self.trainings[-1]
@@ -258,7 +258,7 @@ class Tracker:
         self._keep_scores(training, point, number, iteration)
         if training.epochs:
             for name, value in point.values.items():
-                if role(name) != "lr":
+                if role(name) in ("term", "score", "map", "map50", "map50_95"):
                     training.epochs[-1].last[name] = value.value
 
     @staticmethod
@@ -278,5 +278,3 @@ class Tracker:
                 training.evaluations.append(
                     Evaluation(epoch, iteration, point.line, scores, dict(point.per_class or {}))
                 )
-
-

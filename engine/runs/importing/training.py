@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import tempfile
@@ -70,7 +71,7 @@ class Spool:
     """Rows on disk, in order: a log may be larger than the memory."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="yolotui-import-")
+        self._file = tempfile.TemporaryFile(prefix="yolotui-import-")  # noqa: SIM115 (closed by close)
         self._waiting: list[Row] = []
         self.count = 0
 
@@ -144,7 +145,7 @@ class Training:
         if self.runs_through:
             if self.counts_epochs and len(self.epochs) > 1:
                 ends = [epoch.last_iteration for epoch in self.epochs]
-                gaps = [b - a for a, b in zip(ends[:-1], ends[1:], strict=True)]
+                gaps = [b - a for a, b in itertools.pairwise(ends)]
                 return max(1, *gaps)
             return max(1, self.epochs[-1].last_iteration + self.iteration_offset) if self.epochs else 1
         seen = max((epoch.last_iteration for epoch in self.epochs), default=0) + self.iteration_offset
@@ -161,6 +162,8 @@ class Training:
         """Whether all of the epoch is there: its last iteration, or something that comes after it."""
         if epoch.whole or epoch.closed:
             return True
+        if self.counts_epochs and all(each.last_iteration == each.points == 1 for each in self.epochs):
+            return True  # a line an epoch, printed at its end
         total = epoch.iterations or self.printed_iterations
         if self.runs_through or total is None:
             return False
@@ -177,7 +180,7 @@ class Training:
         return (epoch.last_iteration - epoch.first_iteration) // (epoch.points - 1)
 
     def terms(self) -> list[str]:
-        """The names that are drawn: losses and other values that are neither setting nor score of a whole set."""
+        """The names that are drawn: losses, and what is neither a setting nor a score of a whole set."""
         return [name for name in self.names if role(name) == "term"]
 
 

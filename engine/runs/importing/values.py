@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?:nan|inf(?:inity)?)\b(?:\(ind\))?|1\.#\w+)"
+NUMBER = (
+    r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
+    r"|(?:nan|inf(?:inity)?)\b(?:\(ind\))?|1\.#\w+)"
+)
 """What trainers print, the not-a-numbers of C and Windows included; to be compiled with ``re.I``."""
 
 _PARTS = re.compile(r"[-+]?(\d*)(?:\.(\d*))?(?:[eE]([-+]?\d+))?$")
@@ -19,6 +23,7 @@ class Printed(NamedTuple):
     half: float
 
 
+@lru_cache(maxsize=65536)
 def printed(text: str) -> Printed:
     """Read what ``NUMBER`` matched."""
     try:

@@ -1,4 +1,4 @@
-"""What is noted of one training while its points go by: enough for the findings, never the points themselves."""
+"""What is noted of a training while its points go by: enough for the findings, never the points."""
 
 from __future__ import annotations
 
