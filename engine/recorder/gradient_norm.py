@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-SHARE = 0.004
+SHARE = 0.002
 """Of a step's time on the loop's thread."""
 LOOK = 20
 """Steps between two looks where there was no gradient: it is zeroed before the recorder is called."""

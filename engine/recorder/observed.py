@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-HELD_BYTES = 64 * 2**20
+HELD_BYTES = 16 * 2**20
 """Of tensors kept alive by reference until the recorder's thread has looked at their step's losses; the
 newest step is held whatever its size, and of older ones the images go first."""
 
@@ -153,17 +153,20 @@ class Held:
         self._images: deque[Given] = deque()
         self._bytes = 0
 
-    def add(self, observed: Observed) -> None:
+    def add(self, observed: Observed) -> bool:
+        """Whether something had to go: the recorder's thread should look before the next step."""
         assert observed.given is not None
         while self._steps and self._steps[0].read:
             self._let_go()
         self._steps.append(observed)
         self._images.append(observed.given)
         self._bytes += observed.given.image_bytes + observed.given.other_bytes
+        crowded = self._bytes > self._limit
         while self._bytes > self._limit and len(self._images) > 1:
             self._drop_images(self._images.popleft())
         while self._bytes > self._limit and len(self._steps) > 1:
             self._let_go()
+        return crowded
 
     def _let_go(self) -> None:
         gone = self._steps.popleft()

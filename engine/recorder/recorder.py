@@ -94,8 +94,8 @@ class Recorder:
           are better known to the loop than to the optimizer and the parameters.
 
         The tensors are kept by reference, for at most a moment: a copy for the inspector is made on another
-        thread, as often as 1 % of the time allows, and given up where the loop has overwritten one of them in
-        place meanwhile. Snapshots that were asked for or scheduled are copied here and now.
+        thread, as often as 0.5 % of the time allows, and given up where the loop has overwritten one of them
+        in place meanwhile. Snapshots that were asked for or scheduled are copied here and now.
 
         Waits here while the run is paused. Whoever ignores False has asked for Ctrl+C's way out: the next
         call raises ``KeyboardInterrupt``. Nothing else is ever raised.
@@ -199,13 +199,16 @@ class Recorder:
         if self._snapshot_every and self._step % self._snapshot_every == 0:
             self._wanted = self._wanted or GIVES_WAY
         observed.given = give(tensors, paths, bool(self._wanted))
+        crowded = False
         if observed.given is not None:
             observed.reason, self._wanted = self._wanted, ""
-            self._held.add(observed)
+            crowded = self._held.add(observed)
         if record is not None and record.is_cuda:
             observed.ready = _cuda_event()
         if len(self._worker.left) < MOST_LEFT:
             self._worker.left.append(observed)
+        if crowded:
+            self._worker.wake.set()
         if self._judge is not None:
             for found in self._judge.step(losses, images, self._place()):
                 self._worker.left.append(_raised(found, self._step))

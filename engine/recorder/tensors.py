@@ -6,6 +6,7 @@ on large tensors would start a second team of threads beside the loop's own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -175,7 +176,8 @@ def _images(value: Any, heads: Sequence[Head], batch: int, say: Say) -> Tensor |
 def to_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
     """``[B, 3, H, W]`` or ``[B, H, W, 3]`` (1 channel will do), 0..255, 0..1 or normalised -> uint8.
 
-    Normalised images are stretched between their least and their greatest value. Raises ``ValueError``.
+    Normalised images are stretched between their least and their greatest value. A float array is written
+    over: it is several times faster. Raises ``ValueError``.
     """
     if array.ndim == 3:
         array = array[None]
@@ -183,18 +185,22 @@ def to_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3) or not array.size:
         raise ValueError(f"shape {list(array.shape)}, expected [B, 3, H, W]")
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not math.isfinite(low) or not math.isfinite(high):
+            array = np.nan_to_num(array, posinf=0.0, neginf=0.0)
+            low, high = float(array.min()), float(array.max())
+        if low >= -1e-3 and high <= 1.001:
+            low, high = 0.0, 1.0
+        elif low >= 0 and 32 < high <= 255.5:
+            low, high = 0.0, 255.0
+        array -= low
+        array *= 255 / (high - low) if high > low else 0.0
+        array += 0.5
+        np.clip(array, 0, 255, out=array)
     if array.shape[1] == 1:
         array = np.repeat(array, 3, axis=1)
-    if array.dtype.kind in "ui":
-        return np.ascontiguousarray(array, np.uint8)
-    low, high = float(np.nanmin(array)), float(np.nanmax(array))
-    if low >= -1e-3 and high <= 1.001:
-        low, high = 0.0, 1.0
-    elif low >= 0 and 32 < high <= 255.5:
-        low, high = 0.0, 255.0
-    scale = 255 / (high - low) if np.isfinite(high - low) and high > low else 0.0
-    pixels = (array - low) * scale + 0.5
-    return np.ascontiguousarray(np.clip(np.nan_to_num(pixels), 0, 255).astype(np.uint8))
+    return np.ascontiguousarray(array, np.uint8)
 
 
 # truths

@@ -50,7 +50,7 @@ def watch(
       ``step(epoch=...)`` tell the epochs.
     - ``snapshot_every``: steps between two snapshots on disk (0: none on a schedule; the first step, the
       last one, spikes, non-finite values and what is asked for are always kept). ``spike``: a term this many
-      times its recent median; 0 is never. ``disk_mb``: for all of them; ``memory_mb``: for the copies in memory.
+      times its recent median; 0 is never. ``disk_mb`` is for all of them, ``memory_mb`` for copies in memory.
     - ``resume``: go on with the run that lies at ``path``; else a numbered folder beside it is taken.
 
     A step costs some tens of microseconds on the loop's thread and never waits for a disk or a reader.

@@ -30,10 +30,11 @@ from .tensors import as_snapshot
 
 INTERVAL = 0.1
 """Seconds between two looks at what was left and what is asked."""
-SHARE = 0.01
+SHARE = 0.005
 """Of the time, for copying steps into the ring: what one copy cost decides when the next is made."""
 SOONEST = 0.5
 """Seconds between two copies at least."""
+MEMORY_EVERY = 1.0
 BAD_EPISODES = 3
 """Times that a non-finite value is kept as a snapshot; an episode ends with a finite step."""
 
@@ -105,6 +106,7 @@ class Worker:
         self._first = True
         self._stream: Any = None
         self._process = psutil.Process()
+        self._memory, self._memory_at = 0, 0.0
         self._closing = threading.Event()
         self._ended: ev.RunEnded | None = None
         self.thread = threading.Thread(target=self._run, name="yolotui-recorder", daemon=True)
@@ -131,7 +133,7 @@ class Worker:
         with self._guarded("recording"):
             waiting = [self.left.popleft() for _ in range(len(self.left))]
             self._fill([each for each in waiting if isinstance(each, Observed)])
-            memory = self._memory(waiting)
+            memory = self._look_at_memory() if waiting else 0
             for each in waiting:
                 with self._guarded("recording"):
                     self._take(each, memory)
@@ -170,12 +172,12 @@ class Worker:
         with torch.cuda.stream(self._stream):
             yield
 
-    def _memory(self, waiting: Sequence[Left]) -> int:
-        if not waiting:
-            return 0
-        if _on_cuda():
-            return int(torch.cuda.max_memory_allocated())
-        return int(self._process.memory_info().rss)
+    def _look_at_memory(self) -> int:
+        if time.monotonic() >= self._memory_at:
+            self._memory_at = time.monotonic() + MEMORY_EVERY
+            peak = torch.cuda.max_memory_allocated() if _on_cuda() else self._process.memory_info().rss
+            self._memory = int(peak)
+        return self._memory
 
     def _take(self, each: Left, memory: int) -> None:
         match each:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import time
 
-import engine
 import torch
-import tui
 from torch import nn
 
+import engine
+import tui
 from yolotui import watch
 
 LAYOUT = {
