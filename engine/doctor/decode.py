@@ -160,6 +160,9 @@ def _four(values: Tensor) -> str:
 
 
 def _formula(stage: Stage) -> str:
+    if stage.layout.decode == "yolov2" and any(head.scale_xy != 1 for head in stage.heads):
+        stretched = "x = (s sigmoid(tx) - (s - 1) / 2 + column) / grid_w with s = head.scale_xy"
+        return f"{stretched}, w = anchor_w * exp(tw) / grid_w"
     return {
         "yolov2": "x = (sigmoid(tx) + column) / grid_w, w = anchor_w * exp(tw) / grid_w",
         "yolov5": "x = (2 sigmoid(tx) - 0.5 + column) / grid_w, w = anchor_w * (2 sigmoid(tw))^2 / grid_w",
