@@ -49,6 +49,11 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def last_step(folder: RunFolder) -> int:
+    with RunReader(folder) as reader:
+        return reader.last_step()
+
+
 def finished_run(path: Path, **script: object) -> RunFolder:
     training = StoredTraining(path, **script)
     training.run()
@@ -81,7 +86,7 @@ async def test_everything_that_happened_before_is_there(tmp_path: Path, size: tu
 
 async def test_keys_reach_the_writer_and_the_header_says_what_it_does(tmp_path: Path) -> None:
     with StoredTraining(tmp_path / "demo-1", **SLOW) as training:
-        wait(lambda: RunReader(training.folder).last_step() > 0)
+        wait(lambda: last_step(training.folder) > 0)
         async with attached(training.folder) as (app, pilot):
             await until(pilot, lambda: "▶ training" in text_of(app)[0])
             assert {"pause", "step", "checkpoint", "snapshot", "detach"} <= offered(app)
@@ -209,7 +214,8 @@ def test_a_long_run_opens_at_once_and_whole(tmp_path: Path) -> None:
     assert (history.first, history.last, history.steps) == (1, n, n)
     for name, factor in (("a", 1), ("total", 2)):
         whole = history.columns(name, 1, n, 50)
-        assert whole.mean == pytest.approx(factor * (1 + (n - 1) / 49 * (np.arange(50))), rel=0.02, abs=700)  # fmt: skip
+        line = factor * (1 + (n - 1) / 49 * np.arange(50))
+        assert whole.mean == pytest.approx(line, rel=0.02, abs=700)
         assert history.columns(name, n, n, 1).mean[0] == factor * n
         assert history.reading(name, 1, n).finite == n
         assert history.reading(name, 1, n).mean == pytest.approx(factor * (n + 1) / 2)
@@ -221,7 +227,7 @@ def test_a_long_run_opens_at_once_and_whole(tmp_path: Path) -> None:
 
 def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with StoredTraining(tmp_path / "demo-1", epochs=3, step_seconds=0.01) as training:
-        wait(lambda: RunReader(training.folder).last_step() > 5)
+        wait(lambda: last_step(training.folder) > 5)
         assert follow(AttachedRun(training.folder), 10.0) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "demo-1: " in lines[0]
@@ -238,11 +244,11 @@ def test_which_run_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UserError, match="no runs below runs/"):
         choose(None)
     first = finished_run(tmp_path / "runs/demo-1", epochs=1)
-    with pytest.raises(UserError, match="goes on.*attach runs/demo-1"):
+    with pytest.raises(UserError, match=r"goes on.*attach runs/demo-1"):
         choose(None)
     assert choose(Path("demo-1")) == choose(Path("runs/demo-1")) == first
     with StoredTraining(tmp_path / "runs/demo-2", **SLOW) as training:
-        wait(lambda: RunReader(training.folder).last_step() > 0)
+        wait(lambda: last_step(training.folder) > 0)
         finished_run(tmp_path / "runs/demo-3", epochs=1)
         assert choose(None) == training.folder
     with pytest.raises(UserError, match="no such run"):

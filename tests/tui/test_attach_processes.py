@@ -16,6 +16,7 @@ import pexpect
 import pyte
 import pytest
 
+from engine.errors import UserError
 from engine.runs.folder import RunFolder
 from engine.runs.reader import RunReader
 from engine.runs.requests import RequestWriter
@@ -58,11 +59,13 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = [sys.executable, str(HERE / "store_writer.py"), str(tmp_path / "demo-1"), script]
     process = subprocess.Popen(program, env=ENVIRONMENT)
     database = tmp_path / "demo-1" / "run.db"
-    wait(lambda: database.exists() and database.stat().st_size > 0)
-    wait(lambda: last_step(tmp_path / "demo-1") > 0)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        wait(database.exists)
+        wait(lambda: last_step(tmp_path / "demo-1") > 0)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
@@ -87,8 +90,12 @@ def wait(condition: Callable[[], bool]) -> None:
 
 
 def last_step(path: Path) -> int:
-    with RunReader(RunFolder.open(path)) as reader:
-        return reader.last_step()
+    """0 as long as there is nothing to read."""
+    try:
+        with RunReader(RunFolder.open(path)) as reader:
+            return reader.last_step()
+    except UserError:
+        return 0
 
 
 def test_ten_viewers_of_which_some_die_and_hang_and_a_writer_that_is_killed(
@@ -173,7 +180,7 @@ def test_a_lost_line_takes_the_viewer_alone_and_keeps_its_layout(
     viewer = view(str(layout))
     viewer.until("▶ training")
     viewer.child.send("l")
-    viewer.until("log smooth")
+    viewer.until("10.0┤")  # lbox from 2 to 10
     viewer.child.kill(signal.SIGHUP)
     viewer.child.expect(pexpect.EOF, timeout=PATIENCE)
     viewer.child.close()

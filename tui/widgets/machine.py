@@ -39,7 +39,7 @@ class MachinePanel(Panel):
         if self._elsewhere:
             return (self.state.last, status and status.state, self.budget.recent_share, self.size)
         if status is not None:
-            self.sampler.pid = status.pid
+            self.sampler.pid = status.pid if status.alive else None
         self.sampler.start()
         return (id(self.sampler.newest), self.size)
 
@@ -76,21 +76,26 @@ class MachinePanel(Panel):
         sample = self.sampler.newest
         if sample is None:
             return [[("  measuring", "dim")]]
-        whose = "here" if self.state.status is None else "the run"
+        status = self.state.status
+        own = [f"{sample.own_cpu:.2f}", gigabytes(sample.own_memory)]
+        if status is None or status.alive:
+            own = [f"{'here' if status is None else 'the run'} {value}" for value in own]
+        else:
+            own = ["", ""]  # its process is gone
         cores = f"{sample.cores} core{'s' * (sample.cores > 1)}"
         return [
             _line(
                 "cpu",
                 sample.cpu / sample.cores,
                 f"{sample.cpu:.2f} of {cores}",
-                f"{whose} {sample.own_cpu:.2f}",
+                own[0],
                 width,
             ),
             _line(
                 "ram",
                 sample.memory_used / sample.memory_total,
                 f"{gigabytes(sample.memory_used)} of {gigabytes(sample.memory_total)}",
-                f"{whose} {gigabytes(sample.own_memory)}",
+                own[1],
                 width,
                 full=True,
             ),
