@@ -118,6 +118,8 @@ class HeatMap(InspectPanel):
         self._seen = ()
 
     def render_line(self, y: int) -> Strip:
+        if not self._lines:  # a first frame is drawn before anybody has told this panel its size
+            self._keep_in_view()
         strip = self._lines.get(y)
         if strip is None:
             strip = self._lines[y] = self._line(y)

@@ -150,12 +150,15 @@ class InspectScreen(Screen[None]):
             return
         if self._shape() != self._placed:
             self.place()
-        where.update(self.steps.name, inspection, self._state())
-        self.query_one(Verdict).update(inspection, self.size.width, self._verdict_lines())
+        self._sync_lines(inspection)
         for panel in self.panels():
             if panel.display:
                 panel.sync()
         self.query_one(Footer).invalidate()
+
+    def _sync_lines(self, inspection: Inspection) -> None:
+        self.query_one(Where).update(self.steps.name, inspection, self._state())
+        self.query_one(Verdict).update(inspection, self.size.width, self._verdict_lines())
 
     def _state(self) -> Piece:
         if self.busy:
@@ -192,7 +195,8 @@ class InspectScreen(Screen[None]):
         return min(VERDICT_LINES, max(2, self.size.height // 12))
 
     def on_resize(self) -> None:
-        self.place()
+        if self.inspection is None or self._shape() != self._placed:
+            self.place()
 
     def place(self) -> None:
         """Put every panel where it belongs at this size, and name those that are not shown."""
@@ -239,6 +243,7 @@ class InspectScreen(Screen[None]):
             if spot:
                 _put(panel, spot)
         self._keep_focus()
+        self._sync_lines(inspection)
         self.call_after_refresh(self.sync)
 
     def _arrange(self, wanted: list[str], width: int, height: int, top: int) -> Plan:
