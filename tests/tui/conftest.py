@@ -1,8 +1,8 @@
-"""Makes the scripted training importable by the tests beside it."""
+"""Makes the scripted training and the tiny data set importable by the tests beside it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]

@@ -9,20 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_voc
 from screen_text import settled, text_of, until
 from store_writer import StoredTraining
 from textual.pilot import Pilot
 
+from engine.config import load_config
 from engine.errors import UserError
 from engine.runs import events as ev
 from engine.runs.folder import RunFolder
 from engine.runs.reader import RunReader
 from engine.runs.requests import RequestWriter
 from engine.runs.store import RunWriter
+from engine.training.session import Training
 from tui.attached import AttachedRun
 from tui.commands.attach import choose, follow
 from tui.keys import available
+from tui.screens.inspect import InspectScreen
 from tui.screens.question import Question
+from tui.session import TrainingThread
 from tui.viewer import AttachedApp
 from tui.widgets.bars import Notice
 
@@ -253,3 +258,30 @@ def test_which_run_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert choose(None) == training.folder
     with pytest.raises(UserError, match="no such run"):
         choose(Path("nosuch"))
+
+
+async def test_the_inspector_opens_on_the_snapshots_of_the_other_process(
+    tmp_path: Path,
+) -> None:
+    source = tiny_voc.write_config(tmp_path / "tiny", val="")
+    config = load_config(source, ["train.epochs=10000", "train.eval_every=0"])
+    training = Training(config, tmp_path / "demo-1", source=source, code=None, resume=False)
+    thread = TrainingThread(training, training.folder.log)
+    thread.start()
+    async with attached(training.folder) as (app, pilot):
+        await until(pilot, lambda: "inspect" in offered(app) and "pause" in offered(app))
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, InspectScreen))
+        screen = app.screen
+        assert isinstance(screen, InspectScreen)
+        await until(pilot, lambda: screen.inspection is not None)  # the one it asked for
+        held = screen.steps.timeline.steps()
+        await pilot.press("space")
+        await until(pilot, lambda: app.attached.control.paused)
+        await pilot.press("s")
+        await until(pilot, lambda: len(screen.steps.timeline.steps()) > len(held))
+        assert "inspector" not in app.live.state.note
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is app.live)
+    training.control.stop()
+    thread.join(30)
