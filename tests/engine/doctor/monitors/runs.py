@@ -61,9 +61,16 @@ DARKNET = (
 
 
 def trained(
-    folder: Path, steps: int, *overrides: str, fault: str = "", resume_after: int = 0
+    folder: Path,
+    steps: int,
+    *overrides: str,
+    fault: str = "",
+    resume_after: int = 0,
+    stop_after: int = 0,
+    resume: bool = False,
 ) -> list[ev.Event]:
-    """The events of ``steps`` steps (three an epoch). ``fault``: source below ``MINE``."""
+    """The events of ``steps`` steps (three an epoch). ``fault``: source below ``MINE``. ``stop_after``: leave
+    the run there; ``resume``: go on with one that was left."""
     config = folder / "tiny.toml" if (folder / "tiny.toml").exists() else tiny_voc.write_config(folder)
     code = None
     if fault:
@@ -73,9 +80,9 @@ def trained(
         config, [f"train.epochs={-(-steps // 3)}", "train.eval_every=0", 'data.val=""', *overrides]
     )
     seen: list[ev.Event] = []
-    parts = [resume_after, steps] if resume_after else [steps]
+    parts = [resume_after, steps] if resume_after else [stop_after or steps]
     for k, until in enumerate(parts):
-        training = Training(values, folder / "run", source=config, code=code, resume=k > 0)
+        training = Training(values, folder / "run", source=config, code=code, resume=resume or k > 0)
         queue = training.feed.subscribe()
         if until < steps:
             training.control.step(until)

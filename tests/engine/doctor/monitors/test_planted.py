@@ -237,3 +237,12 @@ def test_findings_are_in_the_store_and_are_raised_once_over_a_resume(tmp_path: P
     assert "monitor.gradient.lbox" in names
     with RunReader(RunFolder.open(tmp_path / "run")) as reader:
         assert [finding.probe for finding in reader.findings()] == names
+
+
+def test_a_checkpoint_from_before_there_were_monitors_goes_on(tmp_path: Path) -> None:
+    trained(tmp_path, 12, stop_after=4)
+    state = tmp_path / "run" / "checkpoints" / "last.state.pt"
+    kept = torch.load(state, weights_only=True)
+    del kept["monitors"]
+    torch.save(kept, state)
+    assert not raised(trained(tmp_path, 12, resume=True))
