@@ -22,7 +22,17 @@ def yolotui(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.Completed
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["train"], ["detect"], ["eval"], ["runs"], ["data"], ["darknet"], ["data", "demo"], ["data", "check"]],
+    [
+        [],
+        ["train"],
+        ["detect"],
+        ["eval"],
+        ["runs"],
+        ["data"],
+        ["darknet"],
+        ["data", "demo"],
+        ["data", "check"],
+    ],
     ids=" ".join,
 )
 def test_every_command_has_help_with_an_example(arguments: list[str], tmp_path: Path) -> None:
@@ -111,7 +121,7 @@ def test_an_unexpected_exception_is_one_line_and_a_log(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import tui.commands.runs\n"
-        "def broken(root): raise ZeroDivisionError('boom')\n"
+        "def broken(*_): raise ZeroDivisionError('boom')\n"
         "tui.commands.runs.show_runs = broken\n"
         "from tui.cli import main\n"
         "main(['runs'])"
