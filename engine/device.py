@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from .errors import UserError
@@ -37,6 +36,8 @@ class Compute:
         """Bytes: the peak held on the device, or the process's resident set."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_reserved(self.device))
+        import psutil  # not for one picture's detections
+
         return int(psutil.Process().memory_info().rss)
 
     @property

@@ -1,11 +1,10 @@
-"""A trained network in use: weights to detections, and detections to scores."""
+"""A trained network in use: weights to detections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,13 +13,10 @@ from torch import Tensor, nn
 
 from .blueprint import Blueprint, declared_anchors
 from .config import Config
-from .data.batches import BatchLoader
 from .data.letterbox import letterbox
-from .data.opening import open_split
-from .data.sample import Dataset, Image
-from .device import Compute, choose_compute, worker_count
+from .data.sample import Image
+from .device import Compute, choose_compute
 from .errors import UserError
-from .evaluate import Detections, Scores, evaluate
 from .nets.darknet.beside import class_names, need_cfg
 from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
@@ -28,16 +24,10 @@ from .nets.darknet.plan import make_plan
 from .nets.darknet.transfer import is_darknets
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
-from .runs.store import newest
 from .yolo.detector import Detector
 from .yolo.plugin import UserFunctions, load_functions
 
 DETECT_CONF, DETECT_IOU = 0.25, 0.45
-EVALUATE_CONF, EVALUATE_IOU = 0.005, 0.6
-"""Scores are taken over all confidences: a low threshold, so that the curve has its tail."""
-
-CacheMode = Literal["auto", "ram", "none"]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -120,6 +110,8 @@ def make_predictor(
 def find_weights(weights: str | None) -> Path:
     """The weights file that a RUN or FILE means; see ``load_predictor``."""
     if weights is None:
+        from .runs.store import newest  # SQLite and all that reads a run: not for weights that are named
+
         run = newest("runs")
         if run is not None and run.weights is not None:
             return run.weights
@@ -140,78 +132,3 @@ def demo_weights() -> Path:
         if (folder / "demo.safetensors").is_file():
             return folder / "demo.safetensors"
     raise UserError("there is no run below runs/ and no demo weights", fix="train one, or give --weights")
-
-
-def evaluation_loader(
-    dataset: Dataset, blueprint: Blueprint, batch_size: int, workers: int = 0, cache: CacheMode = "none"
-) -> BatchLoader:
-    """Every image once, letterboxed; ``cache`` pays where a split is scored again and again."""
-    return BatchLoader(dataset, blueprint.input_wh, batch_size, workers=workers, cache=cache)
-
-
-def predict_dataset(
-    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
-) -> list[Detections]:
-    """A split at the thresholds of scoring: one ``Detections`` an image that could be read."""
-    done = 0
-    found: list[Detections] = []
-    for batch in loader.ordered_batches():
-        samples = [dataset.samples[index] for index in batch.indices]
-        sizes = [(sample.height, sample.width) for sample in samples]
-        rows = predictor.detect_inputs(batch.images, sizes, EVALUATE_CONF, EVALUATE_IOU)
-        found += list(_as_detections([sample.image_id for sample in samples], rows))
-        done += len(samples) + len(batch.skipped)
-        if progress is not None:
-            progress(done, len(dataset))
-    return found
-
-
-def score_dataset(
-    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
-) -> Scores:
-    """AP of a network on a split."""
-    detections = predict_dataset(predictor, dataset, loader, progress)
-    return evaluate(dataset.samples, detections, dataset.classes)
-
-
-def evaluate_config(
-    config: Config,
-    weights: str | None,
-    split: str = "",
-    code: Path | None = None,
-    progress: Progress | None = None,
-) -> Scores:
-    """AP of weights on a config's split (its ``val`` where none is named). Raises ``UserError``."""
-    split = split or config.data.val
-    if not split:
-        raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")
-    code = code or (Path(config.code.file) if config.code.file else None)
-    predictor = load_predictor(weights, code, config=config)
-    dataset = open_split(config.data, split)
-    if tuple(dataset.classes) != predictor.classes:
-        raise UserError(
-            f"knows the classes {_names(predictor.classes)}, the data set has {_names(dataset.classes)}",
-            where=predictor.source,
-            fix="use the weights' own config, or set data.classes",
-        )
-    loader = evaluation_loader(
-        dataset,
-        predictor.blueprint,
-        config.train.batch_size,
-        worker_count(config.train.workers, predictor.compute),
-    )
-    try:
-        return score_dataset(predictor, dataset, loader, progress)
-    finally:
-        loader.close()
-
-
-def _names(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:4])
-    return f"{shown} ... ({len(classes)})" if len(classes) > 4 else shown
-
-
-def _as_detections(image_ids: Sequence[str], rows: Sequence[Tensor]) -> Iterator[Detections]:
-    for image_id, found in zip(image_ids, rows, strict=True):
-        values = found.float().cpu().numpy()
-        yield Detections(image_id, values[:, :4], values[:, 4], values[:, 5].astype(np.int64))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
@@ -40,6 +39,8 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if version:
+        from importlib import metadata
+
         print(f"yolotui {metadata.version('yolotui')}")
         raise typer.Exit()
     if context.invoked_subcommand is None:

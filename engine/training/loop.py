@@ -13,9 +13,10 @@ from ..config import Config
 from ..data.batches import Batch
 from ..doctor.monitors import Monitors, Setting, not_finite
 from ..learning.schedule import learning_rate
-from ..predictor import make_predictor, score_dataset
+from ..predictor import make_predictor
 from ..runs import events as ev
 from ..runs.folder import RunFolder
+from ..scoring import score_dataset
 from .capture import Captures
 from .checkpoint import random_state, restore_random_state, save_model, save_state
 from .control import Control, Request

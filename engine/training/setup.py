@@ -21,7 +21,8 @@ from ..data.sample import Dataset
 from ..device import Compute, choose_compute, worker_count
 from ..nets.registry import head_strides
 from ..nets.weights import load_what_fits
-from ..predictor import evaluation_loader, find_weights
+from ..predictor import find_weights
+from ..scoring import evaluation_loader
 from ..yolo.plugin import UserFunctions, load_functions
 
 

@@ -14,7 +14,8 @@ from engine.data.demo import draw_demo
 from engine.data.images import read_image
 from engine.data.voc import read_voc
 from engine.errors import UserError
-from engine.predictor import demo_weights, evaluate_config, find_weights, load_predictor
+from engine.predictor import demo_weights, find_weights, load_predictor
+from engine.scoring import evaluate_config
 from engine.training.session import Training
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

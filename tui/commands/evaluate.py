@@ -20,7 +20,7 @@ def evaluate_split(
     source: Path, weights: str, code: Path | None, split: str, overrides: list[str], as_json: bool
 ) -> int:
     config = load_config(source, overrides)
-    from engine.predictor import evaluate_config
+    from engine.scoring import evaluate_config
 
     _report(evaluate_config(config, weights, split, code, counter("images")), as_json)
     return 0
