@@ -6,7 +6,7 @@ Nothing here copies a tensor or waits for a device, unless a copy was asked for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,29 +67,47 @@ class Observed:
     read: bool = False
 
 
-def collect(values: Sequence[Any]) -> tuple[list[float], list[int], Tensor | None]:
-    """Scalars -> host values, the places of those that are elsewhere, and these in one new tensor.
+def collect(
+    losses: Mapping[str, Any], others: Sequence[Any], misfit: Callable[[str, Any], None]
+) -> tuple[tuple[str, ...], list[float], list[int], Tensor | None]:
+    """Scalars -> names of the losses; host values of losses and ``others``; the places of those that are
+    elsewhere, and these in one new tensor.
 
     A tensor on the CPU is read at once (nobody waits there); one on a device is copied there, in the order
-    of its stream. Raises ``ValueError`` or ``TypeError`` for what is no scalar.
+    of its stream. A loss that is no scalar is handed to ``misfit`` and left out.
     """
+    names: list[str] = []
     host: list[float] = []
     places: list[int] = []
     away: list[Tensor] = []
-    for k, value in enumerate(values):
-        if isinstance(value, Tensor) and value.device.type != "cpu":
-            if value.numel() != 1:
-                raise ValueError(f"shape {list(value.shape)}")
-            places.append(k)
+
+    def add(value: Any) -> None:
+        if not isinstance(value, Tensor):
+            host.append(float(value))
+        elif value.device.type == "cpu":
+            host.append(float(value.item()))
+        else:
+            places.append(len(host))
             away.append(value.detach().reshape(()))
             host.append(0.0)
-        else:
-            host.append(float(value.detach() if isinstance(value, Tensor) else value))
+
+    for name, value in losses.items():
+        if isinstance(value, Tensor) and value.numel() != 1:
+            misfit(name, value)
+            continue
+        try:
+            add(value)
+        except (TypeError, ValueError):
+            misfit(name, value)
+            continue
+        names.append(str(name))
+    for value in others:
+        add(value)
     if not away:
-        return host, places, None
+        return tuple(names), host, places, None
     if len({each.device for each in away}) > 1:
         away = [each.to(away[0].device, non_blocking=True) for each in away]
-    return host, places, torch.stack([each.float() for each in away])
+    return tuple(names), host, places, torch.stack([each.float() for each in away])
 
 
 def give(parts: Mapping[str, Any], paths: Sequence[str] | None, copy: bool) -> Given | None:
@@ -99,7 +117,7 @@ def give(parts: Mapping[str, Any], paths: Sequence[str] | None, copy: bool) -> G
 
     def keep(value: Any) -> Any:
         if isinstance(value, Tensor):
-            held = value.detach()
+            held = value if value.grad_fn is None and not value.requires_grad else value.detach()
             if copy or held.is_inference():
                 return held.clone()
             given.versions.append((held, held._version))
@@ -117,8 +135,8 @@ def give(parts: Mapping[str, Any], paths: Sequence[str] | None, copy: bool) -> G
             given.images = keep(value)
             given.image_bytes = _bytes(given.images)
         elif name in ("boxes", "labels"):
-            kept: Any = [keep(each) for each in value] if isinstance(value, (list, tuple)) else keep(value)
-            setattr(given, name, kept)
+            listed = isinstance(value, (list, tuple))
+            setattr(given, name, _truths(value, given, keep, copy) if listed else keep(value))
         elif name == "maps":
             given.maps = {
                 term: [keep(each) for each in (maps if isinstance(maps, (list, tuple)) else [maps])]
@@ -132,6 +150,15 @@ def give(parts: Mapping[str, Any], paths: Sequence[str] | None, copy: bool) -> G
             setattr(given, name, [keep(each) for each in several])
             given.other_bytes += sum(_bytes(each) for each in several)
     return given if found else None
+
+
+def _truths(values: Sequence[Any], given: Given, keep: Callable[[Any], Any], copy: bool) -> list[Any]:
+    """An entry an image: many, and leaves as a rule, which need not be detached."""
+    plain = [each for each in values if isinstance(each, Tensor) and each.grad_fn is None]
+    if copy or len(plain) < len(values) or any(each.is_inference() for each in plain):
+        return [keep(each) for each in values]
+    given.versions += [(each, each._version) for each in plain]
+    return plain
 
 
 def _gradient(pred: Any) -> Tensor | None:

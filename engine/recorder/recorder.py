@@ -179,9 +179,8 @@ class Recorder:
         self._count(epoch)
         if self._norm is not None and grad_norm is None:
             grad_norm = self._norm.measure(self._step, self._seconds)
-        names, values = self._scalars(losses)
-        values += [NOTHING if grad_norm is None else grad_norm, self._rate() if lr is None else lr]
-        host, places, record = collect(values)
+        others = (NOTHING if grad_norm is None else grad_norm, self._rate() if lr is None else lr)
+        names, host, places, record = collect(losses, others, self._misfit)
         images = tensors["images"]
         observed = Observed(
             step=self._step,
@@ -235,17 +234,10 @@ class Recorder:
         self._epoch += 1
         self._iteration = 0
 
-    def _scalars(self, losses: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
-        names, values = [], []
-        for name, value in losses.items():
-            size = getattr(value, "numel", None)
-            if (size() if callable(size) else getattr(value, "size", 1)) != 1:
-                shape = list(getattr(value, "shape", ()))
-                self._say(f"loss {name}", f"losses[{name!r}] has shape {shape}, expected a scalar: left out")
-                continue
-            names.append(str(name))
-            values.append(value)
-        return tuple(names), values
+    def _misfit(self, name: str, value: Any) -> None:
+        shape = getattr(value, "shape", None)
+        what = f"has shape {list(shape)}" if shape is not None else f"is a {type(value).__name__}"
+        self._say(f"loss {name}", f"losses[{name!r}] {what}, expected a scalar: left out")
 
     def _rate(self) -> Any:
         return self._optimizer.param_groups[0]["lr"] if self._optimizer is not None else NOTHING

@@ -239,4 +239,6 @@ def count_objects(boxes: Any) -> int:
     """How many truths a step has, without looking at them."""
     if boxes is None:
         return 0
-    return sum(map(len, boxes)) if isinstance(boxes, (list, tuple)) else len(boxes)
+    if not isinstance(boxes, (list, tuple)):
+        return len(boxes)
+    return sum([each.shape[0] if isinstance(each, Tensor) else len(each) for each in boxes])

@@ -135,8 +135,10 @@ class Worker:
             self._fill([each for each in waiting if isinstance(each, Observed)])
             memory = self._look_at_memory() if waiting else 0
             for each in waiting:
-                with self._guarded("recording"):
+                try:
                     self._take(each, memory)
+                except Exception as error:
+                    self._say.failed("recording", error)
             self._copy()
 
     @contextlib.contextmanager
@@ -214,8 +216,10 @@ class Worker:
         self._emit(done)
         self._add_to_epoch(done)
         self._step, self._lr = item.step, rate
-        with self._guarded("snapshots"):
+        try:
             self._judge(item, done)
+        except Exception as error:
+            self._say.failed("snapshots", error)
         self._monitors.step(done)
         item.read = True
         if item.given is not None:
@@ -281,7 +285,8 @@ class Worker:
 
     def _judge(self, item: Observed, done: ev.StepDone) -> None:
         """Is this step to be kept on disk? The first is, and what is not as usual."""
-        bad = next((f"{k} is {v}" for k, v in done.terms.items() if not math.isfinite(v)), "")
+        finite = all(map(math.isfinite, done.terms.values()))
+        bad = "" if finite else next(f"{k} is {v}" for k, v in done.terms.items() if not math.isfinite(v))
         fresh = bool(bad) and not self._bad
         self._bad = bool(bad)
         leapt = self._spikes.leapt(done)

@@ -25,17 +25,20 @@ class Spikes:
     def leapt(self, done: StepDone) -> str:
         """What leapt at this step, or an empty string. At most once an epoch."""
         leapt = ""
-        usual = {name: statistics.median(recent) for name, recent in self._recent.items() if recent}
         for name, value in done.terms.items():
             recent = self._recent.setdefault(name, deque(maxlen=RECENT))
-            if len(recent) == RECENT and self._factor and not leapt:
+            if len(recent) == RECENT and self._factor and not leapt and value > self._factor * min(recent):
+                usual = statistics.median(recent)  # not below the least: so mostly not needed
                 # a term that is nearly nothing beside the total leaps all the time and means nothing
-                felt = value - usual[name] > FELT * usual.get("total", 0.0)
-                if felt and value > self._factor * usual[name] > 0:
-                    leapt = f"{name} leapt to {value:.3g}, usually {usual[name]:.3g}"
+                if value - usual > FELT * self._usual_total() and value > self._factor * usual > 0:
+                    leapt = f"{name} leapt to {value:.3g}, usually {usual:.3g}"
             if math.isfinite(value):
                 recent.append(value)
         if not leapt or done.epoch == self._epoch:
             return ""
         self._epoch = done.epoch
         return leapt
+
+    def _usual_total(self) -> float:
+        recent = self._recent.get("total")
+        return statistics.median(recent) if recent else 0.0
