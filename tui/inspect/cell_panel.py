@@ -303,10 +303,11 @@ def number(value: float | None) -> str:
 
 
 def squeezed(text: str, width: int) -> str:
-    """A number in powers of ten with fewer digits where it would run into its neighbour: ``-8.2e-13``."""
+    """A small number in powers of ten with fewer digits where it would run into its neighbour: ``-8.2e-13``."""
     number, mark, rest = text.partition(" ")
     for digits in (1, 0):
-        if len(number + mark + rest) <= width or "e" not in number:
+        shortens = "e" in number or "0.000" in number
+        if len(number + mark + rest) <= width or not shortens:
             break
         mantissa, power = f"{float(number):.{digits}e}".split("e")
         sign = "+" if number.startswith("+") else ""

@@ -88,6 +88,7 @@ def test_numbers_of_the_table_keep_their_columns(value: float) -> None:
         if short != text:
             assert float(short.split()[0]) == pytest.approx(value, rel=0.06)
     assert len(squeezed("-8.16e-13", 8)) == 8
+    assert squeezed("+0.000500 <", 10) == "+5.0e-4 <"
 
 
 def test_what_is_not_finite_is_told_apart_at_every_width() -> None:
