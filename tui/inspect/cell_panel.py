@@ -303,7 +303,7 @@ def number(value: float | None) -> str:
 
 
 def squeezed(text: str, width: int) -> str:
-    """A small number in powers of ten with fewer digits where it would run into its neighbour: ``-8.2e-13``."""
+    """A small number in powers of ten, with fewer digits where it would meet its neighbour: ``-8.2e-13``."""
     number, mark, rest = text.partition(" ")
     for digits in (1, 0):
         shortens = "e" in number or "0.000" in number
