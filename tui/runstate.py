@@ -237,7 +237,7 @@ class RunState:
     @property
     def seconds_left(self) -> float:
         """For the remaining steps at the present speed."""
-        if not self.started or not self.last:
+        if not self.started or not self.last or not self.started.total_steps:
             return math.nan
         return max(0, self.started.total_steps - self.last.step) / self.steps_per_second
 

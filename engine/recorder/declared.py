@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..config import Config, ModelConfig, config_from, load_config
+from ..config import Config, config_from, load_config
 from ..errors import UserError
 from ..layout import Head, Layout
 
@@ -37,27 +37,22 @@ class Declared:
         rule = {"assign": self.config.model.assign, "assign_ratio": self.config.model.assign_ratio}
         return {**self.config.loss.model_dump(mode="json"), **rule}
 
-    def config_with(self, rate: float, batch_size: int, epochs: int) -> Config:
-        """What is known of the run, as a config; the rest are defaults. 0: not known."""
-        base = self.config or Config()
-        train: dict[str, Any] = base.train.model_dump()
-        train.update({key: value for key, value in (("lr", rate), ("epochs", epochs)) if value > 0})
-        train.update({"batch_size": batch_size} if batch_size > 0 else {})
+    def known(self, rate: float, batch_size: int, epochs: int) -> dict[str, Any]:
+        """What is known of the run, as the tables of a config; 0: not known. Raises ``UserError`` where the
+        trainer would not have it."""
+        train = {"lr": rate, "batch_size": batch_size, "epochs": epochs}
         layout = {f.name: getattr(self.layout, f.name) for f in dataclasses.fields(Layout) if f.init}
-        values: dict[str, Any] = {
-            **base.model_dump(),
-            "layout": {k: list(v) if isinstance(v, tuple) else v for k, v in layout.items()},
-            "train": train,
-        }
+        values: dict[str, Any] = self.config.model_dump(mode="json") if self.config is not None else {}
+        values["layout"] = {k: list(v) if isinstance(v, tuple) else v for k, v in layout.items()}
+        values["train"] = {**values.get("train", {}), **{k: v for k, v in train.items() if v > 0}}
         if self.heads and self.config is None:
-            anchors = [[[float(w), float(h)] for w, h in head.anchors.tolist()] for head in self.heads]
             first = self.heads[0]
-            values["model"] = {
-                **ModelConfig().model_dump(),
-                "input_size": [first.input_w, first.input_h],
-                "anchors": anchors,
-            }
-        return config_from(values, "watch")
+            anchors = [[[float(w), float(h)] for w, h in head.anchors.tolist()] for head in self.heads]
+            values["model"] = {"input_size": [first.input_w, first.input_h], "anchors": anchors}
+        if self.classes and self.config is None:
+            values["data"] = {"classes": list(self.classes)}
+        config_from(values, "watch")
+        return values
 
 
 def declare(layout: Any, head: Any, classes: Sequence[str] | None) -> Declared:

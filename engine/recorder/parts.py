@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from torch import nn
 
-from ..config import Config, dump_config
 from ..doctor.contracts import LoopJudge
 from ..errors import UserError
 from ..files import write_atomically
@@ -73,7 +74,7 @@ def put_together(
     """Make the folder, open its store, start the thread. Raises ``UserError`` and ``OSError``."""
     folder, first_step, first_epoch = _folder(path, resume, saying)
     rate = _rate(optimizer)
-    _write_config(folder, declared, rate, batch_size, epochs, saying)
+    _write_config(folder, declared, rate, batch_size, epochs)
     writer = RunWriter(folder)
     feed = ev.Feed()
     saying.emit = feed.emit
@@ -143,17 +144,12 @@ def _folder(path: Path, resume: bool, saying: Saying) -> tuple[RunFolder, int, i
     return RunFolder.create(free), 0, 1
 
 
-def _write_config(
-    folder: RunFolder, declared: Declared, rate: float, batch_size: int, epochs: int, saying: Saying
-) -> None:
+def _write_config(folder: RunFolder, declared: Declared, rate: float, batch_size: int, epochs: int) -> None:
     if folder.config.exists():
         return
-    try:
-        config = declared.config_with(rate, batch_size, epochs)
-    except UserError:  # a grid so small that the trainer would not have it
-        config = declared.config or Config()
-    text = f"# recorded from {sys.argv[0] or 'a script'}: what is not known of it are defaults\n"
-    text += dump_config(config)
+    text = f"# recorded from {sys.argv[0] or 'a script'}: what is known of it\n"
+    with contextlib.suppress(UserError):  # a grid so small that the trainer would not have it
+        text += tomli_w.dumps(declared.known(rate, batch_size, epochs))
     write_atomically(folder.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

@@ -114,13 +114,13 @@ def main() -> None:
     for number in range(WARM):
         run.step(**loop.step(number))  # type: ignore[arg-type]
     time.sleep(1.5)
-    began, spent_before, recorded = time.perf_counter(), others(), 0
+    began, spent, recorded = time.perf_counter(), 0.0, 0
     own: list[float] = []
     walls: dict[bool, list[float]] = {True: [], False: []}
     number = 0
     recording = True
     while time.perf_counter() - began < options.seconds:
-        started, steps = time.perf_counter(), 0
+        started, steps, before = time.perf_counter(), 0, others()
         while time.perf_counter() - started < options.block:
             given = loop.step(number)
             if recording:
@@ -130,9 +130,9 @@ def main() -> None:
                 recorded += 1
             number += 1
             steps += 1
+        spent += (others() - before) * recording
         walls[recording].append((time.perf_counter() - started) / steps)
         recording = not recording
-    spent = others() - spent_before
     pairs = list(zip(walls[True], walls[False], strict=False))
     ratios = sorted(a / b for a, b in pairs)
     step = statistics.median(walls[False])

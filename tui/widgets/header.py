@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -103,8 +104,8 @@ class Header(Widget):
             return [(" setting up the data and the network", "label")]
         epoch, iteration = (last.epoch, last.iteration) if last else (0, 0)
         values = [
-            ("epoch", f"{epoch}/{started.epochs}", ""),
-            ("iter", f"{iteration}/{started.steps_per_epoch}", ""),
+            ("epoch", _of(epoch, started.epochs), ""),
+            ("iter", _of(iteration, started.steps_per_epoch), ""),
             ("lr", digits3(last.lr) if last else "-", ""),
             ("", digits3(state.steps_per_second) if last else "-", "it/s"),
             ("", digits3(state.images_per_second) if last else "-", "img/s"),
@@ -113,9 +114,9 @@ class Header(Widget):
         pieces = [piece for value in values for piece in _value(*value)]
         if last:
             extras = [
-                ("step", f"{last.step:,}/{started.total_steps:,}", ""),
+                ("step", _of(last.step, started.total_steps), ""),
                 ("grad norm", digits3(last.grad_norm), ""),
-                ("waits for data", f"{state.data_share * 100:.0f}%", ""),
+                ("waits for data", _share(state.data_share), ""),
             ]
             for extra in extras:
                 more = _value(*extra)
@@ -138,6 +139,15 @@ class Header(Widget):
             (percent, "value"),
             (left, "label"),
         ]
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.0f}%" if math.isfinite(share) else "-"
+
+
+def _of(count: int, total: int) -> str:
+    """``7/40``; a loop that is not ours may not say of how many."""
+    return f"{count:,}/{total:,}" if total else f"{count:,}"
 
 
 def _value(label: str, value: str, unit: str) -> list[tuple[str, str]]:
