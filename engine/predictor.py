@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
 from .nets.darknet.plan import make_plan
 from .nets.darknet.transfer import is_darknets
+from .nets.onnx import OnnxNetwork, is_onnx
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
 from .yolo.detector import Detector
@@ -49,11 +51,22 @@ class Predictor:
         self, images: Sequence[Image], conf: float = DETECT_CONF, iou: float = DETECT_IOU
     ) -> list[NDArray[np.float32]]:
         """BGR images of any size -> an ``[M, 6]`` each: x1, y1, x2, y2 in pixels, score, class."""
-        boxed = [letterbox(image, self.blueprint.input_wh)[0] for image in images]
-        stacked = np.stack([image[..., ::-1].transpose(2, 0, 1) for image in boxed])
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        found = self.detect_inputs(torch.from_numpy(np.ascontiguousarray(stacked)), sizes, conf, iou)
-        return [each.cpu().numpy().astype(np.float32) for each in found]
+        return self.detect_prepared([self.prepare(image) for image in images], sizes, conf, iou)
+
+    def prepare(self, image: Image) -> Image:
+        """A BGR image of any size -> the network's input, RGB uint8 ``[H, W, 3]``."""
+        boxed, _ = letterbox(image, self.blueprint.input_wh)
+        return cv2.cvtColor(boxed, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+    def detect_prepared(
+        self, inputs: Sequence[Image], sizes: Sequence[tuple[int, int]], conf: float, iou: float
+    ) -> list[NDArray[np.float32]]:
+        """As ``detect``, of what ``prepare`` made; ``sizes``: the originals' (height, width)."""
+        # channels last in memory as they come from OpenCV: the network's own format on every device
+        batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2)
+        found = self.detect_inputs(batch, sizes, conf, iou)
+        return [each.float().cpu().numpy() for each in found]
 
     @torch.no_grad()
     def detect_inputs(
@@ -76,6 +89,8 @@ def load_predictor(
     the cfg beside them. Raises ``UserError`` where there are none, or they do not fit.
     """
     path = find_weights(weights)
+    if is_onnx(path):
+        return _onnx_predictor(path, code, device)
     if is_darknets(path):
         blueprint = _darknets_blueprint(path, config)
     else:
@@ -85,6 +100,17 @@ def load_predictor(
     model = blueprint.network(user)
     load_exactly(model, path)
     return make_predictor(model, blueprint, user, compute, str(path))
+
+
+def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
+    """The file is the network: of the user's functions, those that come after it are taken."""
+    model = OnnxNetwork(path)
+    blueprint = Blueprint.from_json(model.description, path)
+    layout = blueprint.layout.build()
+    sizes = [tuple(n for n in layout.pred_shape(-1, head) if n != -1) for head in blueprint.heads()]
+    model.expect(sizes, blueprint.input_wh, path)
+    compute = choose_compute("cpu" if device == "auto" else device, "fp32")
+    return make_predictor(model, blueprint, load_functions(code or ""), compute, str(path))
 
 
 def _darknets_blueprint(path: Path, config: Config | None) -> Blueprint:

@@ -71,10 +71,10 @@ def train(
     raise typer.Exit(work(config, code, overrides or [], run, headless, resume))
 
 
-@app.command(epilog="Example: yolotui detect photo.jpg pictures/ --weights runs/voc-1 --out detections")
+@app.command(epilog="Example: yolotui detect photo.jpg pictures/ film.mp4 --weights runs/voc-1 --out found")
 def detect(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files and folders of images.")
+        list[Path], typer.Argument(metavar="IMAGE...", help="Images, videos, and folders of them.")
     ],
     weights: Annotated[
         Optional[str],  # noqa: UP045
@@ -85,12 +85,12 @@ def detect(
     iou: Annotated[
         float, typer.Option(min=0, max=1, help="Overlap above which the weaker box is dropped.")
     ] = 0.45,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the drawn pictures go.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the drawn pictures and videos go.")] = Path(
         "detections"
     ),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Find objects in images: a table, drawn pictures, the picture in the terminal."""
+    """Find objects in images and videos: tables, drawn pictures and videos, the picture in the terminal."""
     from .commands.detect import detect as work
 
     raise typer.Exit(work(images, weights, code, conf, iou, out, as_json))
@@ -248,7 +248,9 @@ def export(
     name: Annotated[
         str,
         typer.Option(
-            "--format", metavar="csv|tensorboard|html", help="Tables, TensorBoard's events, or one HTML file."
+            "--format",
+            metavar="csv|tensorboard|html|onnx",
+            help="Tables, TensorBoard's events, a report, the network.",
         ),
     ],
     out: Annotated[
@@ -257,7 +259,7 @@ def export(
     ] = None,
     code: Annotated[Optional[Path], CODE] = None,  # noqa: UP045
 ) -> None:
-    """Write a run as CSV, as TensorBoard event files, or as a report that opens without a network."""
+    """Write a run as CSV, TensorBoard events, a report that opens offline, or its network as ONNX."""
     from .commands.export import export as work
 
     raise typer.Exit(work(run, name, out, code))

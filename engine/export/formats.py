@@ -39,17 +39,24 @@ def _html(run: RunFolder, out: Path, code: Path | None) -> list[str]:
     return write_html(run, out, code)
 
 
+def _onnx(run: RunFolder, out: Path, code: Path | None) -> list[str]:
+    from .onnx import write_onnx
+
+    return write_onnx(run, out, code)
+
+
 FORMATS: dict[str, Format] = {
     "csv": Format("-csv", _csv),
     "tensorboard": Format("-tensorboard", _tensorboard),
     "html": Format(".html", _html),
+    "onnx": Format(".onnx", _onnx),
 }
 
 
 def export(run: Path, name: str, out: Path | None = None, code: Path | None = None) -> list[str]:
     """Write the run in the folder ``run`` in the format ``name``; -> what was written, a line each.
 
-    ``out``: a folder (csv, tensorboard) or a file (html); without it, one named after the run in the
+    ``out``: a folder (csv, tensorboard) or a file (html, onnx); without it, one named after the run in the
     current folder. ``code``: the user's file of functions, which a run never executes by itself. Raises
     ``UserError``.
     """

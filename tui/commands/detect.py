@@ -1,55 +1,40 @@
-"""``yolotui detect``: pictures in, boxes out: a table, saved pictures, one JSON document."""
+"""``yolotui detect``: pictures and films in, boxes out: tables, drawings, one JSON document."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from engine.data.drawing import draw_detections
-from engine.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image
+from engine.data.images import IMAGE_SUFFIXES, UnreadableImage
+from engine.data.video import (
+    VIDEO_SUFFIXES,
+    UnreadableVideo,
+    VideoReader,
+    video_appearing_whole,
+    written_name,
+)
 from engine.errors import UserError
+from engine.files import appearing_whole
 
-from ..console import USAGE, complain, print_json
-from ..table import table
+from ..console import USAGE, complain
+from ..progress_bar import ProgressBar
+from ..quick_import import lasting_imports
+from .detect_report import Drawn, Film, JsonReport, TextReport
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+if TYPE_CHECKING:
+    from engine.detecting import Found
+    from engine.predictor import Predictor
 
-
-@dataclass(frozen=True)
-class Found:
-    """One picture's detections and where the drawn picture lies."""
-
-    path: Path
-    width: int
-    height: int
-    rows: NDArray[np.float32]
-    """``[M, 6]``: x1, y1, x2, y2, score, class."""
-    saved: Path
-
-    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            "image": str(self.path),
-            "width": self.width,
-            "height": self.height,
-            "detections": [
-                {
-                    "class": classes[int(row[5])],
-                    "class_id": int(row[5]),
-                    "score": round(float(row[4]), 5),
-                    "box": [round(float(value), 2) for value in row[:4]],
-                }
-                for row in self.rows
-            ],
-            "saved": str(self.saved),
-        }
+DETAILED = 8
+"""So many files are shown each with its table; of more, each has a line."""
+SAVING_THREADS = 2
 
 
 def detect(
@@ -62,56 +47,155 @@ def detect(
     as_json: bool,
 ) -> int:
     """Returns the exit code: 2 where a file could not be read, the others are done all the same."""
-    paths = list(_pictures(named))
-    from engine.predictor import load_predictor
+    paths = list(_files(named))
+    with lasting_imports():
+        from engine import detecting  # noqa: F401
+        from engine.predictor import load_predictor
 
     predictor = load_predictor(weights, code)
-    if not as_json:
-        print(f"weights {predictor.source}")
-    names = _saved_names(paths, out)
-    results: list[dict[str, Any]] = []
-    unread = 0
-    for path in paths:
-        try:
-            image = read_image(path)
-        except UnreadableImage as error:
-            complain(f"{error}; name a JPEG, PNG, BMP, WebP or TIFF file")
-            unread += 1
-            continue
-        rows = predictor.detect([image], conf, iou)[0]
-        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-        found = Found(path, image.shape[1], image.shape[0], rows, names[path])
-        _save(found.saved, draw_detections(image, rows, predictor.classes))
-        if as_json:
-            results.append(found.to_json(predictor.classes))
+    work = _Work(predictor, conf, iou, _saved_names(paths, out), as_json)
+    for films, some in groupby(paths, _is_film):
+        if films:
+            for path in some:
+                work.film(path)
         else:
-            _show(found, image, predictor.classes)
-    if as_json:
-        print_json({"weights": predictor.source, "classes": list(predictor.classes), "images": results})
-    return USAGE if unread else 0
+            work.pictures(list(some))
+    work.report.end(work.unread)
+    return USAGE if work.unread else 0
 
 
-def _pictures(named: list[Path]) -> Iterator[Path]:
+class _Work:
+    """The files of one call, in the order in which they were named."""
+
+    def __init__(
+        self, predictor: Predictor, conf: float, iou: float, names: dict[Path, Path], as_json: bool
+    ) -> None:
+        self.predictor = predictor
+        self.conf, self.iou = conf, iou
+        self.names = names
+        self.classes = predictor.classes
+        self.report: TextReport | JsonReport = (
+            JsonReport(self.classes, predictor.source)
+            if as_json
+            else TextReport(self.classes, predictor.source, len(names) <= DETAILED)
+        )
+        self.unread: list[dict[str, str]] = []
+
+    def pictures(self, paths: list[Path]) -> None:
+        from engine.detecting import detect_pictures
+
+        bar = ProgressBar("pictures", len(paths), shown=len(paths) > 1)
+        found = detect_pictures(self.predictor, paths, self.conf, self.iou)
+        with closing(save_drawn(found, self.classes, self.names.__getitem__)) as results:
+            for number, drawn in enumerate(results, 1):
+                bar.clear()
+                if isinstance(drawn, Drawn):
+                    self.report.picture(drawn)
+                else:
+                    self._complain(drawn.path, drawn.reason, "name a JPEG, PNG, BMP, WebP or TIFF file")
+                bar.update(number)
+        bar.clear()
+
+    def film(self, path: Path) -> None:
+        saved = self.names[path]
+        try:
+            with VideoReader(path) as film:
+                objects = self._frames(film, saved)
+                self.report.film(Film(path, film.width, film.height, film.fps, film.read, objects, saved))
+                if film.cut_off:
+                    reason = f"ends after {film.read:,} of {film.frames:,} frames"
+                    self._complain(path, reason, f"what was there is in {saved}")
+        except UnreadableVideo as error:
+            self._complain(path, error.reason, "name a film that plays")
+
+    def _frames(self, film: VideoReader, saved: Path) -> Counter[int]:
+        from engine.detecting import detect_film, in_order
+
+        objects: Counter[int] = Counter()
+        bar = ProgressBar("frames", film.frames)
+        found = detect_film(self.predictor, film, self.conf, self.iou)
+        try:
+            with video_appearing_whole(saved, film.fps, film.width, film.height) as writer:
+
+                def write(frame: Found) -> Found:
+                    writer.write(draw_detections(frame.image, frame.rows, self.classes))
+                    return frame
+
+                # one thread: frames are written one after the other
+                with closing(in_order(write, found, 1, 4)) as written:
+                    for number, frame in enumerate(written):
+                        self.report.frame(number, frame.seconds, frame.rows)
+                        objects.update(int(row[5]) for row in frame.rows)
+                        bar.update(number + 1)
+        except OSError as error:
+            raise _unwritable(saved, error) from None
+        finally:
+            bar.clear()
+        return objects
+
+    def _complain(self, path: Path, reason: str, fix: str) -> None:
+        complain(f"{path}: {reason}; {fix}")
+        self.unread.append({"file": str(path), "reason": reason})
+
+
+def save_drawn(
+    found: Iterable[Found | UnreadableImage], classes: tuple[str, ...], name: Callable[[Path], Path]
+) -> Generator[Drawn | UnreadableImage, None, None]:
+    """Draws each and writes it to ``name(path)``, in threads; in order. Raises ``UserError``."""
+    from engine.detecting import in_order
+
+    def save(each: Found | UnreadableImage) -> Drawn | UnreadableImage:
+        if isinstance(each, UnreadableImage):
+            return each
+        saved = name(each.path)
+        ok, data = cv2.imencode(saved.suffix, draw_detections(each.image, each.rows, classes))
+        try:
+            if not ok:
+                raise OSError("the picture cannot be encoded")
+            with appearing_whole(saved, durable=False) as temporary:
+                temporary.write_bytes(data.tobytes())
+        except OSError as error:
+            raise _unwritable(saved, error) from None
+        return Drawn(each.path, each.image, each.rows, saved)
+
+    return in_order(save, found, SAVING_THREADS, 2 * SAVING_THREADS)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be written: {error.strerror or error}", where=path, fix="name another --out")
+
+
+def _is_film(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _files(named: list[Path]) -> Iterator[Path]:
+    known = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     for path in named:
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in known)
             if not inside:
-                raise UserError("holds no image", where=path, fix=f"looked for {' '.join(IMAGE_SUFFIXES)}")
+                raise UserError(
+                    "holds no image and no video", where=path, fix=f"looked for {' '.join(known)}"
+                )
             yield from inside
         elif not path.exists():
-            raise UserError("no such file or folder", where=path, fix="name an image or a folder of images")
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            raise UserError("is a video, not an image", where=path, fix="give its frames as images")
+            raise UserError(
+                "no such file or folder", where=path, fix="name an image, a video or a folder of them"
+            )
         else:
             yield path
 
 
 def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:
-    """``out/name.jpg``; of two pictures of one name the later get a number. PNG stays PNG."""
+    """``out/name.jpg``; of two of one name the later get a number. PNG stays PNG, a film a film."""
     taken: set[str] = set()
     names: dict[Path, Path] = {}
-    for path in paths:
-        suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
+    for path in dict.fromkeys(paths):
+        if _is_film(path):
+            suffix = Path(written_name(path.name)).suffix
+        else:
+            suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
         name, count = f"{path.stem}{suffix}", 1
         while name in taken:
             count += 1
@@ -119,44 +203,3 @@ def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:
         taken.add(name)
         names[path] = out / name
     return names
-
-
-def _save(path: Path, image: NDArray[np.uint8]) -> None:
-    ok, data = cv2.imencode(path.suffix, image)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not ok:
-            raise OSError("the picture cannot be encoded")
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_bytes(data.tobytes())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot be written: {error.strerror or error}", where=path, fix="name another --out"
-        ) from None
-
-
-def _show(found: Found, image: NDArray[np.uint8], classes: tuple[str, ...]) -> None:
-    count = len(found.rows)
-    print(f"\n{found.path}  {found.width} x {found.height}  {count} object{'' if count == 1 else 's'}")
-    if count:
-        rows = [
-            [classes[int(row[5])], f"{row[4]:.3f}", *(f"{value:.1f}" for value in row[:4])]
-            for row in found.rows
-        ]
-        print("\n".join(table(["class", "score", "x1", "y1", "x2", "y2"], rows)))
-    if sys.stdout.isatty():
-        _picture(found, image, classes)
-    print(f"saved {found.saved}")
-
-
-def _picture(found: Found, image: NDArray[np.uint8], classes: tuple[str, ...]) -> None:
-    from rich.console import Console
-
-    from ..halfblock import detections_picture
-
-    console = Console()
-    if console.color_system is None:
-        return
-    columns, rows = shutil.get_terminal_size()
-    console.print(detections_picture(image, found.rows, classes, columns - 1, max(8, rows - 4)))
