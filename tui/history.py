@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.runs.codec import missing
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 FACTOR = 4
@@ -134,7 +136,8 @@ class History:
         self.last = max(self.last, int(numbers[-1]))
         self.steps += len(numbers)
         low, high = np.where(finite, table, np.inf), np.where(finite, table, -np.inf)
-        total, count, bad = np.where(finite, table, 0), finite.astype(np.int64), (~finite).astype(np.int64)
+        total, count = np.where(finite, table, 0), finite.astype(np.int64)
+        bad = (~finite & ~missing(table)).astype(np.int64)
         while self._spans_too_much(self._levels[-1]):
             self._grow()
         for level in self._levels:

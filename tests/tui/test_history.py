@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.runs.codec import MISSING
 from tui.history import History
 
 
@@ -80,3 +81,10 @@ def test_mean_and_its_error() -> None:
     assert math.isclose(error, math.sqrt(1.25) / 2)
     assert history.mean("a", 3, 4)[0] == 3.5
     assert math.isnan(history.mean("a", 100, 200)[0])
+
+
+def test_a_value_that_was_not_measured_is_no_bad_one() -> None:
+    history = History(["norm"])
+    history.append([1, 2, 3], [[1.0], [float(MISSING)], [math.nan]])
+    reading = history.reading("norm", 1, 3)
+    assert (reading.finite, reading.bad) == (1, 1)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
+
+from engine.runs.codec import missing
 
 from ..format import count, digits3, duration, gigabytes, shorten
 from ..runstate import RunState
@@ -115,7 +118,7 @@ class Header(Widget):
         if last:
             extras = [
                 ("step", _of(last.step, started.total_steps), ""),
-                ("grad norm", digits3(last.grad_norm), ""),
+                ("grad norm", _norm(last.grad_norm), ""),
                 ("waits for data", _share(state.data_share), ""),
             ]
             for extra in extras:
@@ -143,6 +146,11 @@ class Header(Widget):
 
 def _share(share: float) -> str:
     return f"{share * 100:.0f}%" if math.isfinite(share) else "-"
+
+
+def _norm(value: float) -> str:
+    """A loop that is not ours has it at some steps only: as against a NaN that was computed."""
+    return "-" if missing(np.array([value]))[0] else digits3(value)
 
 
 def _of(count: int, total: int) -> str:
