@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -82,6 +83,19 @@ def leave(code: int, training_alive: bool) -> None:
     raise SystemExit(code)
 
 
+def _tell_of_lost_line(terminal: int) -> None:
+    """Waits, at no cost, until the terminal is gone.
+
+    The system tells only the processes in the terminal's foreground; one that was started in another group
+    (``timeout``, a supervisor) would wait for its screen for ever, and its input thread would spin.
+    """
+    line = select.poll()
+    line.register(terminal, 0)  # no events asked for: an answer means hung up, or closed by us
+    answers = line.poll()
+    if any(event & select.POLLHUP for _, event in answers):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
 @contextlib.contextmanager
 def own_screen(log_path: Path) -> Iterator[None]:
     """Give the driver a file of its own and send everybody else's writes to file 1 and 2 into a log.
@@ -98,6 +112,7 @@ def own_screen(log_path: Path) -> Iterator[None]:
     try:
         # Textual's driver draws on the one and asks the other for the terminal's size.
         sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
+        threading.Thread(target=_tell_of_lost_line, args=(screen.fileno(),), daemon=True).start()
         for number in saved:
             os.dup2(log, number)
         yield

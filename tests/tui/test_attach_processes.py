@@ -189,3 +189,25 @@ def test_a_lost_line_takes_the_viewer_alone_and_keeps_its_layout(
     at = last_step(tmp_path / "demo-1")
     wait(lambda: last_step(tmp_path / "demo-1") > at)
     assert writer.poll() is None
+
+
+def test_a_viewer_whose_terminal_goes_without_a_signal_leaves(
+    writer: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """Started in a session of its own, it is no foreground process of the terminal that it draws on."""
+    master, terminal = os.openpty()
+    program = [sys.executable, str(HERE / "attached_app.py"), str(tmp_path / "demo-1")]
+    viewer = subprocess.Popen(
+        program, stdin=terminal, stdout=terminal, stderr=terminal, env=ENVIRONMENT, start_new_session=True
+    )
+    os.close(terminal)
+    try:
+        shown = b""
+        while b"demo-1" not in shown:
+            shown += os.read(master, 65536)
+        os.close(master)
+        assert viewer.wait(timeout=PATIENCE) == 129
+    finally:
+        viewer.kill()
+        viewer.wait()
+    assert writer.poll() is None
