@@ -1,7 +1,8 @@
 """The live monitors, as far as they can see a loop that is not ours.
 
 Of a step that was copied into the ring they see prediction and targets (and the gradient, where the loop
-keeps it); of every step its terms; of every epoch its means. What needs a hand inside the step (the terms'
+keeps it); of every step its terms; of every epoch its means. Labels are seen of those few steps alone, so
+that nothing is said of classes that an epoch lacks. What needs a hand inside the step (the terms'
 gradients, the size of the updates) is the training contracts' business.
 """
 
@@ -56,7 +57,6 @@ class HeadMonitors:
             return
         try:
             self._rules.know_epoch(done.step - self._first_step + 1)
-            self._board.judge(self._rules.classes.epoch(done.step), done.step)
             if set(self._rules.setting.expected_terms) <= set(done.summaries):
                 self._board.judge(self._rules.trend.epoch(done, self._window), done.step)
         except Exception as error:
@@ -72,7 +72,6 @@ class HeadMonitors:
             sample = self._measured(snapshot, rate)
             self._window.add(sample.head)
             rules = self._rules
-            rules.classes.count(sample.truths)
             for verdicts in (
                 rules.positives.sample(sample),
                 rules.objectness.judge(sample.step, self._window),
