@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..layout import AXES
+from .build_model_patch import judge_patches
+from .build_model_range import awakened, judge_range
 from .calling import Called
 from .findings import Finding
 from .inputs import generator
 from .stage import Stage
 from .subject import seed_everything
 
-MIRRORS = (("left to right", (2,)), ("top to bottom", (1,)), ("both ways", (1, 2)))
-"""By the axes of ``[N, H, W]``."""
 Results = Iterator[tuple[str, list[Finding]]]
 
 
@@ -46,7 +43,14 @@ def probe_model(called: Called, stage: Stage, classes: list[str], need_gradient:
         alone = _run(called, stage, model, images[:1])
         both = _run(called, stage, model, images)
     yield "build_model.batch", _independent(alone, both)
-    yield "build_model.patch", _patches(called, stage, model, images)
+    awake = awakened(model)
+
+    def run(network: nn.Module, pictures: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return _run(called, stage, network, pictures)
+
+    yield "build_model.patch", judge_patches(stage, lambda pictures: run(awake, pictures))
+    yield "build_model.range", judge_range(stage, awake, lambda: run(awake, images[:1]))
 
 
 def _run(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> list[Tensor]:
@@ -119,94 +123,3 @@ def _independent(alone: list[Tensor], both: list[Tensor]) -> list[Finding]:
                 )
             ]
     return []
-
-
-def _patches(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> list[Finding]:
-    """Change one cell's pixels: that cell's prediction must move most, or no cell be special.
-
-    Where another cell moves most, the memory is read as if its axes lay in another order: if one such reading
-    puts every patch in its place, the axes were viewed where they had to be permuted.
-    """
-    for k, head in enumerate(stage.heads):
-        if head.grid_h < 3 or head.grid_w < 3:
-            continue
-        cells = [
-            (1, head.grid_w - 2),
-            (head.grid_h - 2, 1),
-            (head.grid_h // 2, head.grid_w // 4),
-            (head.grid_h // 4, head.grid_w // 2),
-        ]
-        base = images[:1].repeat(len(cells), 1, 1, 1) * 0.2 + 0.4
-        patched = base.clone()
-        for n, (y, x) in enumerate(cells):
-            s = head.stride
-            patched[n, :, y * s : (y + 1) * s, x * s : (x + 1) * s] = torch.tensor([1.0, 0.0, 0.6]).view(
-                3, 1, 1
-            )
-        with torch.no_grad():
-            before, after = _run(called, stage, model, base)[k], _run(called, stage, model, patched)[k]
-        change = (after - before).abs()
-        if float(change.max()) < 1e-9:
-            return [
-                _patch_finding(
-                    "error", "a change of the picture does not change the prediction", stage, "no change"
-                )
-            ]
-        own = _local(_spread(stage, k, change), cells)
-        if own >= 0.75:
-            continue
-        for order in itertools.permutations("yxac"):
-            if _local(_reread(stage, k, change, order), cells) == 1.0 and own <= 0.5:
-                text = (
-                    f"the prediction lies in memory as [b {' '.join(order)}], but is "
-                    f"handed out as {stage.layout.order!r}: a view where a permute is wanted"
-                )
-                return [_patch_finding("error", text, stage, f"{own:.0%} of the patched cells moved most")]
-        spread = _spread(stage, k, change)
-        for name, dims in MIRRORS:
-            if own <= 0.5 and _local(spread.flip(dims), cells) == 1.0:
-                text = f"the grid is mirrored {name}: a change of the picture moves the cell opposite to it"
-                fix = f"no flip of the features or of the prediction along {'/'.join('byx'[d] for d in dims)}"
-                got = f"{own:.0%} of the patched cells moved most, all of them in the mirrored grid"
-                return [replace(_patch_finding("error", text, stage, got), fix=fix)]
-    return []
-
-
-def _spread(stage: Stage, k: int, change: Tensor) -> Tensor:
-    """``[N, H, W]``: how much each cell moved."""
-    head = stage.heads[k]
-    return stage.layout.to_canonical_axes(change.contiguous(), head, 5 + head.classes).sum((-1, -2))
-
-
-def _reread(stage: Stage, k: int, change: Tensor, order: tuple[str, ...]) -> Tensor:
-    head = stage.heads[k]
-    sizes = {"y": head.grid_h, "x": head.grid_w, "a": head.anchor_count, "c": 5 + head.classes}
-    view = change.reshape([len(change), *[sizes[axis] for axis in order]])
-    axes = [0] + [1 + order.index(axis) for axis in AXES[1:]]
-    return view.permute(axes).sum((-1, -2))
-
-
-def _local(spread: Tensor, cells: list[tuple[int, int]]) -> float:
-    """Share of patches whose strongest cell is the patched one or next to it."""
-    _, h, w = spread.shape
-    good = 0
-    for n, (y, x) in enumerate(cells):
-        top = int(spread[n].flatten().argmax())
-        good += max(abs(top // w - y), abs(top % w - x)) <= 1
-    del h
-    return good / len(cells)
-
-
-def _patch_finding(severity: Any, message: str, stage: Stage, got: str) -> Finding:
-    return Finding(
-        severity,
-        "build_model.patch",
-        "build_model",
-        message,
-        channels=("conf", "x", "y", "w", "h", "class"),
-        expected="the patched cell's own prediction moves most",
-        got=got,
-        fix="out.view(B, A, 5 + C, H, W).permute(0, 3, 4, 1, 2)"
-        if stage.layout.order == "b y x a c"
-        else f"permute to {stage.layout.order!r} before any view",
-    )

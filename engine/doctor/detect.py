@@ -12,7 +12,7 @@ from ..boxes import to_cxcywh
 from .calling import Called
 from .detect_explained import explain_boxes
 from .detect_influence import COLUMNS, influence, misread
-from .detect_nms import judge_many, judge_nms
+from .detect_nms import judge_many, judge_nms, judge_overlap
 from .detect_run import Pictures, cut_to_picture, pictures, run_detect, strongest
 from .detect_score import judge_score
 from .findings import Finding, Table
@@ -32,7 +32,8 @@ def probe_detect(called: Called, stage: Stage, tables: list[Table]) -> Results:
         return
     yield "detect.many", judge_many(called, stage)
     yield "detect.score", judge_score(called, stage, shown)
-    yield "detect.nms", judge_nms(called, stage)
+    suppressed = judge_nms(called, stage)
+    yield "detect.nms", suppressed or judge_overlap(called, stage)
     yield "detect.empty", _nothing(called, stage, shown)
     yield "detect.inputs", _inputs(called, stage, shown)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..boxes import iou as corner_iou
 from ..boxes import to_xyxy
+from ..yolo.plugin import accepts
 from .calling import Called
 from .detect_run import run_detect
 from .findings import Finding
-from .inputs import encode_box, given, perfect, scene
-from .stage import Stage
+from .inputs import Scene, encode_box, given, perfect, scene
+from .stage import BOX_NAMES, Stage
+
+WEAKER = 0.95
+"""The confidence of the weaker of two boxes."""
 
 
 def judge_many(called: Called, stage: Stage) -> list[Finding]:
@@ -24,7 +30,7 @@ def judge_many(called: Called, stage: Stage) -> list[Finding]:
     wanted = [len(b) for b in made.boxes]
     counts = [len(rows) for rows in found]
     if counts == wanted:
-        return []
+        return _each_once(called, stage, made, found, (height, width))
     few = sum(counts) < sum(wanted)
     text = "loses objects that do not overlap" if few else "finds more than there is"
     return [
@@ -38,6 +44,91 @@ def judge_many(called: Called, stage: Stage) -> list[Finding]:
             "detect.many",
         )
     ]
+
+
+def _each_once(
+    called: Called, stage: Stage, made: Scene, found: list[Tensor], size: tuple[int, int]
+) -> list[Finding]:
+    """The right number may still be one object twice and another not at all."""
+    scale = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
+    for image, (boxes, rows) in enumerate(zip(made.boxes, found, strict=True)):
+        best = corner_iou((to_xyxy(boxes) * scale)[:, None], rows[None, :, :4]).amax(1)
+        if bool((best < 0.7).any()):
+            return [
+                _nms_finding(
+                    called,
+                    "detect gives one object twice and another not at all, of one class in one picture",
+                    "each object once",
+                    f"image {image}: {int((best < 0.7).sum())} of {len(boxes)} objects without a detection",
+                    "keep the strongest, drop what overlaps it (itself too), then go on with the rest",
+                    BOX_NAMES,
+                    "detect.many",
+                )
+            ]
+    return []
+
+
+def judge_overlap(called: Called, stage: Stage) -> list[Finding]:
+    """Two boxes of one class that hardly overlap both stay; two that overlap beyond the threshold asked for
+    do not. The second is known only where ``detect`` takes ``iou=``."""
+    function = called.user.get("detect")
+    findings = []
+    for overlap, kept in ((0.08, 2), (0.62, 1)):
+        if kept == 1 and (function is None or not accepts(function, "iou")):
+            continue
+        pair = _pair(stage, overlap)
+        if pair is None:
+            continue
+        height, width = stage.input_wh[1], stage.input_wh[0]
+        rows = run_detect(called, stage, pair, [(height, width)])[0]
+        if len(rows) == kept or len(rows) > 2:
+            continue
+        if kept == 1 and float(rows[:, 4].min()) < 0.97 * WEAKER:
+            continue  # its score was lowered instead: soft NMS
+        text = (
+            f"of two objects of one class that overlap by IoU {overlap} detect keeps one"
+            if kept == 2
+            else f"detect keeps two boxes of one class of IoU {overlap} under iou = 0.45"
+        )
+        findings.append(
+            _nms_finding(
+                called,
+                f"{text}: it is another measure than the IoU that NMS goes by",
+                f"{kept} detection(s)",
+                f"{len(rows)} detection(s)",
+                "IoU = intersection / (area + area - intersection), compared with the threshold",
+                BOX_NAMES,
+            )
+        )
+    return findings[:1]
+
+
+def _pair(stage: Stage, overlap: float) -> list[Tensor] | None:
+    """Two sure boxes of one size, side by side with this IoU; None where no two slots reach."""
+    head = max(stage.heads, key=lambda h: h.grid_h * h.grid_w)
+    areas = head.anchors.float().prod(1)
+    # near three cells: then the two centres lie in cells of their own
+    a = int((areas.sqrt() - 3).abs().argmin())
+    w, h = (head.anchors[a].float() * 1.2).clamp(min=1.2).tolist()
+    w, h = min(w, 0.5 * head.grid_w), min(h, 0.8 * head.grid_h)
+    apart = w * (1 - overlap) / (1 + overlap)
+    y, left = head.grid_h // 2 + 0.45, head.grid_w / 2 - apart / 2
+    border = round(left + apart / 2)  # the middle between them on a border between cells
+    xs = [border - apart / 2, border + apart / 2]
+    cells = [[float(int(x)), float(int(y))] for x in xs]
+    if cells[0] == cells[1] or min(xs) < 0 or max(xs) >= head.grid_w:
+        return None
+    preds = [torch.zeros(1, k.grid_h, k.grid_w, k.anchor_count, 5 + k.classes) for k in stage.heads]
+    for pred in preds:
+        pred[..., 0] = -12.0
+    mine = preds[stage.heads.index(head)]
+    for x, cell, sure in zip(xs, cells, (4.0, math.log(WEAKER / (1 - WEAKER))), strict=True):
+        box = torch.tensor([[x / head.grid_w, y / head.grid_h, w / head.grid_w, h / head.grid_h]])
+        slot = mine[0, int(cell[1]), int(cell[0]), a]
+        slot[0], slot[5:] = sure, -12.0
+        slot[1:5] = encode_box(box, torch.tensor([cell]), head, torch.tensor([a]), stage.layout.decode)[0]
+        slot[5] = 12.0
+    return preds
 
 
 def _apart(images: list[Tensor]) -> list[Tensor]:

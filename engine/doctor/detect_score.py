@@ -11,7 +11,7 @@ from .calling import Called
 from .detect_influence import influence, misread
 from .detect_run import Pictures, run_detect, strongest
 from .findings import Finding
-from .inputs import perfect
+from .inputs import generator, perfect
 from .stage import GROUPS, Stage
 
 SURE = (0.62, 0.9, 0.75, 0.995) * 2
@@ -69,13 +69,18 @@ _OTHERS: tuple[tuple[str, tuple[str, ...], Callable[[float, float], float]], ...
 )
 
 
-def _scores(called: Called, stage: Stage, shown: Pictures, logit: float) -> list[float | None]:
+def _scores(
+    called: Called, stage: Stage, shown: Pictures, logit: float, sure: tuple[float, ...] = SURE
+) -> list[float | None]:
     """Of each picture's strongest detection; None where there is none."""
     preds = perfect(stage, shown.made)
+    g = generator(91)
     for pred, positive in zip(preds, shown.made.positive, strict=True):
+        # what the empty slots say of classes is nobody else's probability
+        pred[..., 5:] = 3 * torch.randn(pred[..., 5:].shape, generator=g)
         picked = pred[positive]
         images = positive.nonzero()[:, 0]
-        picked[:, 0] = torch.logit(torch.tensor(SURE)[images])
+        picked[:, 0] = torch.logit(torch.tensor(sure)[images])
         # others far down but one: softmax and sigmoid stay apart from 1
         labels = torch.cat(list(shown.made.labels))[images]
         picked[:, 5:] = -9.0
@@ -99,8 +104,10 @@ def _wrong_factor(
 ) -> tuple[str, ...]:
     """Which of the two factors does not go as it should while the other stands still; nothing where neither
     can be told."""
-    shares = [value / s for s, value in zip(SURE, got, strict=True) if value is not None]
-    conf = max(shares) > 1.02 * min(shares) if min(shares) > 0 else True
+    rolled = (*SURE[1:], SURE[0])
+    again = _scores(called, stage, shown, LOGITS[0], rolled)
+    factors = [(b / a) / (t / s) for a, b, s, t in zip(got, again, SURE, rolled, strict=True) if a and b]
+    conf = any(abs(factor - 1) > 0.02 for factor in factors)
     other = _scores(called, stage, shown, LOGITS[1])
     ratios = [b / a for a, b in zip(got, other, strict=True) if a and b is not None]
     high, low = (_probabilities(stage, logit) for logit in LOGITS)

@@ -80,6 +80,31 @@ def scene(stage: Stage, counts: Sequence[int], seed: int = 0, smallest: float = 
     return given(stage, boxes, labels)
 
 
+def every_anchor(stage: Stage) -> Scene:
+    """An image for each anchor of each head, with one truth of its size in that very slot: in the border's
+    cells, then inside."""
+    boxes, labels, slots, number = [], [], [], 0
+    for k, head in enumerate(stage.heads):
+        y, x = head.grid_h - 1, head.grid_w - 1
+        cells = [(0, x), (y, 0), (y // 2, x), (y, x), (y, x // 2), (0, 0)]
+        for a, (w, h) in enumerate(head.anchors.float().tolist()):
+            row, column = cells[number % len(cells)]
+            centre = [(column + 0.37) / head.grid_w, (row + 0.61) / head.grid_h]
+            size = [min(w / head.grid_w, 0.95), min(h / head.grid_h, 0.95)]
+            boxes.append(torch.tensor([[*centre, *size]]))
+            labels.append(torch.tensor([number % stage.classes]))
+            slots.append((k, row, column, a))
+            number += 1
+    made = given(stage, boxes, labels)
+    for target in made.assigned.targets:
+        target.zero_()
+    for image, (k, row, column, a) in enumerate(slots):  # also where another head's anchor is as good
+        w, h = boxes[image][0, 2:].tolist()
+        values = [1.0, float(labels[image]), *boxes[image][0].tolist(), 2 - w * h, 0.0]
+        made.assigned.targets[k][image, row, column, a] = torch.tensor(values)
+    return made
+
+
 def given(stage: Stage, boxes: list[Tensor], labels: list[Tensor]) -> Scene:
     """A scene of these truths, one slot each (whatever rule is declared: every slot holds a whole truth)."""
     return Scene(boxes, labels, assign(boxes, labels, stage.heads, "best"))

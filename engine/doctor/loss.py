@@ -11,9 +11,9 @@ import torch
 
 from .calling import Called
 from .findings import Finding, Table
-from .inputs import given, noise, scene
+from .inputs import every_anchor, given, noise, perfect, scene
 from .loss_forms import box_form, judge_box_form, judge_confidence, judge_liou
-from .loss_ignored import judge_ignore
+from .loss_ignored import judge_ignore, judge_threshold
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
 from .loss_maps import judge_maps
 from .loss_minima import judge_box, judge_classes, judge_negatives
@@ -22,7 +22,7 @@ from .loss_positives import judge_positives
 from .loss_reduction import judge_reduction
 from .loss_run import OWN, TERMS, Trial, near
 from .loss_total import judge_total
-from .loss_weight import judge_size_weight, judge_weight
+from .loss_weight import judge_parts, judge_size_weight, judge_weight
 from .stage import GROUPS, Stage, columns
 
 Results = Iterator[tuple[str, list[Finding]]]
@@ -50,8 +50,9 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     yield "loss.influence", influence
     bad = {f.term for f in influence if f.severity == "error"}
     targets = [f for f in judge_targets(trial, sensitive) if f.term not in bad]
-    yield "loss.targets", targets
-    bad |= {f.term for f in targets}
+    deaf = [f for f in targets if _only_deaf(f)] if stage.detector.profile.objectness == "iou" else []
+    yield "loss.targets", [f for f in targets if f not in deaf]
+    bad |= {f.term for f in targets if f not in deaf}
     left_out = judge_positives(trial, bad)
     yield "loss.positives", left_out
     if left_out:
@@ -62,7 +63,7 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
         return value if key in declared else None
 
     if "lbox" not in bad:
-        box = judge_box(trial)
+        box = judge_box(trial) or judge_box(Trial(called, stage, every_anchor(stage)))
         yield "loss.minimum", box
         bad |= {f.term for f in box}
     if "lobj" not in bad:
@@ -75,6 +76,9 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
             yield "loss.objectness", objectness.findings
             bad |= {f.term for f in objectness.findings if f.severity == "error"}
         bad |= {f.term for f in negatives}
+    if deaf:
+        yield "loss.targets", [f for f in deaf if f.term not in bad and "lobj" not in bad]
+        bad |= {f.term for f in deaf}
     if slow and stage.name == "own":
         return  # the uneven heads, which are small, get the rest
     if "lcls" not in bad:
@@ -83,13 +87,18 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
         bad |= {f.term for f in classes}
     yield "loss.total", judge_total(trial, "total" in declared, bad)
     if "lobj" not in bad:
-        yield "loss.ignore", judge_ignore(trial, "ignore_iou" in declared)
+        ignored = judge_ignore(trial, "ignore_iou" in declared)
+        if not ignored and "ignore_iou" in declared:
+            ignored = judge_threshold(trial)
+        yield "loss.ignore", ignored
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
     if "lbox" not in bad:
         form = box_form(trial, said("box", profile.box))
         judged = judge_box_form(trial, form, said("box", profile.box))
         yield "loss.form", judged
         weight = judge_weight(trial)
+        if not weight and not judged and form in ("", "mse", "smooth-l1"):
+            weight = judge_parts(trial)
         if not weight and form in ("mse", "smooth-l1"):
             weight = judge_size_weight(trial)
         yield "loss.weight", weight
@@ -100,6 +109,12 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     yield "loss.state", _state(trial)
 
 
+def _only_deaf(finding: Finding) -> bool:
+    """lobj and liou do not follow the mask where the IoU they are made of is 0 everywhere: then the probes of
+    that IoU say more."""
+    return finding.term in ("lobj", "liou") and finding.channels == ("mask",)
+
+
 def _finite(trial: Trial) -> list[Finding]:
     """Moderate logits and an empty batch must give numbers; extreme ones should."""
     stage = trial.stage
@@ -107,6 +122,7 @@ def _finite(trial: Trial) -> list[Finding]:
     cases = (
         ("on random logits", trial, noise(stage, 3, 21, 1.5), True),
         ("near the truth", trial, near(trial, 4), True),
+        ("where every box is its truth", trial, perfect(stage, trial.scene, sure=3.0), True),
         ("on a batch without objects", Trial(trial.called, stage, empty), noise(stage, 2, 22), True),
         ("on confidences and classes of +-40", trial, _extreme(trial), False),
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..boxes import IouKind, to_xyxy
 from ..boxes import iou as corner_iou
 from .findings import Finding
-from .inputs import decoded, generator, given, perfect, scene
+from .inputs import decoded, generator, given, perfect
 from .loss_run import Trial, flat, near, profile_seen, unflat
 from .stage import BOX_NAMES
 
@@ -65,7 +65,12 @@ def _one_truth(trial: Trial) -> Trial:
     stage = trial.stage
     head = stage.heads[-1]
     if stage.layout.decode == "yolov5":  # reaches four times its anchor and no further
-        return Trial(trial.called, stage, scene(stage, [1], seed=51, smallest=1.3))
+        head = min(stage.heads, key=lambda h: float(h.anchors.float().prod(1).min()) * h.stride**2)
+        anchor = head.anchors.float()[int(head.anchors.float().prod(1).argmin())]
+        centre = [(head.grid_w // 2 + 0.45) / head.grid_w, (head.grid_h // 2 + 0.6) / head.grid_h]
+        size = [min(float(anchor[0]) / head.grid_w, 0.9), min(float(anchor[1]) / head.grid_h, 0.9)]
+        made = given(stage, [torch.tensor([[*centre, *size]])], [torch.tensor([stage.classes - 1])])
+        return Trial(trial.called, stage, made)
     x, y = (head.grid_w // 2 + 0.45) / head.grid_w, (head.grid_h // 2 + 0.6) / head.grid_h
     box = torch.tensor([[x, y, 1.3 / head.grid_w, 1.7 / head.grid_h]])
     return Trial(trial.called, stage, given(stage, [box], [torch.tensor([stage.classes - 1])]))
@@ -80,7 +85,7 @@ def _displaced(trial: Trial) -> list[list[Tensor]]:
         preds = perfect(trial.stage, trial.scene, sure=3.0)
         rows = flat(preds)
         step = (torch.rand(4, generator=g) - 0.5) * torch.tensor(
-            [0.5, 0.5, 0.7, 0.7] if linear else [1.6, 1.6, 0.7, 0.7]
+            [0.5, 0.5, 1.3, 1.3] if linear else [1.6, 1.6, 1.3, 1.3]
         )
         rows[trial.positive, 1:5] += step
         result.append(unflat(rows, preds))

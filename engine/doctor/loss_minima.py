@@ -13,6 +13,8 @@ from .loss_ignored import judge_ignored_cell
 from .loss_run import Trial, flat, near, unflat
 from .stage import BOX_NAMES
 
+FAR = 2.2
+"""The same of w and h, in raw units: no clamp may cut the pull off so near."""
 STEP = 0.1
 """In raw units: the pull must point inwards this far on either side of the truth."""
 
@@ -24,6 +26,9 @@ def judge_box(trial: Trial) -> list[Finding]:
     for c, name in enumerate(BOX_NAMES, start=1):
         low, high = (_box_gradient(trial, c, step) for step in (-STEP, STEP))
         bad = ~((low < 0) & (high > 0))
+        if c > 2 and not bool(bad.any()):  # far from it too: sizes overlap however different they are
+            low, high = (_box_gradient(trial, c, step) for step in (-FAR, FAR))
+            bad = ~((low < 0) & (high > 0))
         if bool(bad.any()):
             wrong[name] = int(bad.nonzero()[0])
             if bool(((low > 0) & (high < 0)).all()):
@@ -250,8 +255,13 @@ def judge_classes(trial: Trial) -> list[Finding]:
 
     level = torch.zeros(len(labels), classes)
     flatg = gradient(level)
-    if classes == 1:
-        return []
+    if classes == 1:  # a softmax over one class has no gradient at all
+        if not bool((flatg > 0).any()):
+            return []
+        slot = int(trial.positive.nonzero()[0, 0])
+        text = "lcls pushes the only class down where there is an object: its target is the id, 0, not 1"
+        fix = "the target of binary cross-entropy is one-hot: 1 at the true class"
+        return [_class_finding(trial, text, "a pull up", "a push down", fix, slot)]
     pulled = flatg.argmin(1)
     if not bool((pulled == labels).all()):
         slot = int(trial.positive.nonzero()[int((pulled != labels).nonzero()[0]), 0])

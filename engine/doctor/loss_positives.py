@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .findings import Finding
-from .inputs import Scene, given, scene
+from .inputs import Scene, every_anchor, given, scene
 from .loss_run import OWN, Trial, near
 from .stage import Stage, columns
 
@@ -34,16 +34,19 @@ def judge_positives(trial: Trial, skip: set[str]) -> list[Finding]:
 
 
 def _varied(stage: Stage) -> Scene:
-    """The first and the last class, a truth of most of the picture, one of half a cell, and usual ones."""
+    """The first and the last class, a truth of most of the picture, one of half a cell, one of each
+    anchor."""
     base = scene(stage, [2, 2], seed=61)
     head = stage.heads[-1]
     centre = [(head.grid_w // 2 + 0.4) / head.grid_w, (head.grid_h // 2 + 0.55) / head.grid_h]
+    each = every_anchor(stage)
     large = torch.tensor([[*centre, 0.8, 0.75]])
     tiny = torch.tensor([[*centre, 0.5 / head.grid_w, 0.6 / head.grid_h]])
     last = stage.classes - 1
     labels = [[0, last], [last // 2, 0], [last], [0]]
     boxes = [*base.boxes, large, tiny]
-    return given(stage, boxes, [torch.tensor(ids[: len(b)]) for ids, b in zip(labels, boxes, strict=True)])
+    ids = [torch.tensor(own[: len(b)]) for own, b in zip(labels, boxes, strict=True)]
+    return given(stage, [*boxes, *each.boxes], [*ids, *each.labels])
 
 
 def _sizes(trial: Trial, term: str, targets: Sequence[Tensor]) -> Tensor:

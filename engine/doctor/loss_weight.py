@@ -129,6 +129,58 @@ def judge_size_weight(trial: Trial) -> list[Finding]:
     ]
 
 
+def judge_parts(trial: Trial) -> list[Finding]:
+    """Of a squared or smooth-l1 lbox: what an offset of the centre costs does not depend on how far off the
+    size is. It does where the live IoU, or anything else of the prediction, weighs the sum."""
+    _, scenes = _sizes(trial.stage)
+    run = Trial(trial.called, trial.stage, scenes[0])
+    preds = perfect(trial.stage, run.scene, sure=3.0)
+
+    def cost(dx: float, dw: float) -> float:
+        rows = flat(preds)
+        rows[run.positive, 1] += dx
+        rows[run.positive, 3] += dw
+        return run.values(unflat(rows, preds))["lbox"]
+
+    plain = cost(0.8, 0.0) - cost(0.0, 0.0)
+    if not plain > 0:
+        return []
+    worst = max((cost(0.8, dw) - cost(0.0, dw) for dw in (-0.9, 0.7)), key=lambda v: abs(v - plain))
+    if not math.isfinite(worst) or abs(worst / plain - 1) < 0.05:
+        return []
+    iou = "iou" in trial.stage.layout.target and _not_the_weight(run, preds)
+    reads = " (targets' iou channel, which it has just written itself)" if iou else ""
+    return [
+        Finding(
+            "error",
+            "loss.weight",
+            "loss",
+            f"lbox is weighed by the prediction itself{reads}: an offset of x costs another amount where the "
+            "width is off too",
+            tensor="targets",
+            channels=("weight", "iou") if iou else ("weight",),
+            expected=f"{plain:.4g} for an offset of x, whatever the width is",
+            got=f"{worst:.4g} beside a wrong width",
+            fix=f"weight = {trial.stage.raw(['weight'], 'targets')}, which is 2 - w*h of the truth",
+            term="lbox",
+        )
+    ]
+
+
+def _not_the_weight(trial: Trial, preds: list[Tensor]) -> bool:
+    """Whether lbox leaves the weight channel alone, which the layout has."""
+    if "weight" not in trial.stage.layout.target:
+        return False
+    rows = flat(preds)
+    rows[trial.positive, 1] += 0.8
+    targets = trial.scene.targets
+    for target in targets:
+        target[..., 6] *= 0.5
+    moved = unflat(rows, preds)
+    before, after = trial.values(moved)["lbox"], trial.values(moved, targets)["lbox"]
+    return abs(after - before) < 1e-5 * abs(before)
+
+
 def _sizes(stage: Stage) -> tuple[Tensor, list[Scene]]:
     """Truths of one centre and the largest anchor, from a half to nearly twice its area."""
     head = max(stage.heads, key=lambda h: float(h.anchors.float().prod(1).max()) * h.stride**2)
