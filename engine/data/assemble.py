@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .augment import augmented
 from .draws import Draw, draw_rng
-from .fitted import FittedImages
+from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
-from .letterbox import framed, letterbox
+from .letterbox import GREY, resized
 from .mosaic import mosaic, tile_indices
 from .sample import Dataset, Floats, Image, Ints, Problem
 
@@ -52,17 +56,26 @@ class Packed:
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """One picture on the input's canvas, boxes in input pixels."""
+    """One picture drawn onto its canvas, boxes in input pixels."""
 
     index: int
-    image: Image
     boxes: Floats
     labels: Ints
     place: Letterbox
 
 
+Load = Callable[[Draw, Image], _Loaded]
+"""Draws an image onto a canvas: grey, RGB."""
+
+
 class Assembler:
-    """Loads, augments and packs; picklable, without state but the cache."""
+    """Loads, augments and packs; picklable, without state but the cache.
+
+    ``threads``: where the pictures of a batch are loaded side by side; None: one after the other. It does not
+    travel between processes.
+    """
+
+    threads: ThreadPoolExecutor | None = None
 
     def __init__(
         self,
@@ -83,7 +96,7 @@ class Assembler:
         self._encode = encode
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
-        self._fitted = FittedImages(dataset.samples, input_wh, "none" if transform else cache, shared)
+        self._decoded = DecodedImages(dataset.samples, input_wh, "none" if transform else cache, shared)
         self._trained = [
             ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
             for sample in dataset.samples
@@ -91,7 +104,7 @@ class Assembler:
 
     @property
     def cached(self) -> bool:
-        return self._fitted.kept
+        return self._decoded.kept
 
     def augmented(self, draws: list[Draw]) -> Packed:
         return self._pack(draws, self._one_transformed if self._transform else self._one_augmented)
@@ -99,19 +112,31 @@ class Assembler:
     def plain(self, draws: list[Draw]) -> Packed:
         return self._pack(draws, self._one_plain)
 
-    def _pack(self, draws: list[Draw], load: Callable[[Draw], _Loaded]) -> Packed:
-        loaded: list[_Loaded] = []
-        skipped: list[Problem] = []
-        for draw in draws:
+    def _pack(self, draws: list[Draw], load: Load) -> Packed:
+        images = _canvases(len(draws), self._input_wh)
+        canvases = images.numpy()
+
+        def attempt(place: int) -> _Loaded | UnreadableImage:
             try:
-                loaded.append(load(draw))
+                return load(draws[place], canvases[place])
             except UnreadableImage as error:
-                skipped.append(Problem("unreadable image", str(error.path), error.reason, "error"))
+                return error
+
+        # the user's function draws from the global generators: one at a time
+        alone = self.threads is None or self._transform is not None
+        places = range(len(draws))
+        tried = list(map(attempt, places) if alone else self.threads.map(attempt, places))  # type: ignore[union-attr]
+        loaded = [item for item in tried if isinstance(item, _Loaded)]
+        skipped = [
+            Problem("unreadable image", str(error.path), error.reason, "error")
+            for error in tried
+            if isinstance(error, UnreadableImage)
+        ]
         if not loaded:
-            loaded = [self._next_readable(draws[-1], load)]
-        images = np.stack([item.image for item in loaded])
-        # RGB, channels first, contiguous: one copy
-        tensor = torch.from_numpy(np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2)))
+            loaded = [self._next_readable(draws[-1], load, canvases[0])]
+            images = images[:1]
+        elif skipped:
+            images = images[[place for place in places if isinstance(tried[place], _Loaded)]]
         boxes = [self._relative(item.boxes) for item in loaded]
         labels = [item.labels for item in loaded]
         targets = None
@@ -119,7 +144,7 @@ class Assembler:
             targets = self._encode(list(map(torch.from_numpy, boxes)), list(map(torch.from_numpy, labels)))
         samples = [self._dataset.samples[item.index] for item in loaded]
         return Packed(
-            tensor,
+            images.permute(0, 3, 1, 2),
             np.concatenate(boxes),
             np.concatenate(labels),
             np.array([len(item) for item in boxes], np.int64),
@@ -131,12 +156,12 @@ class Assembler:
             skipped,
         )
 
-    def _next_readable(self, draw: Draw, load: Callable[[Draw], _Loaded]) -> _Loaded:
+    def _next_readable(self, draw: Draw, load: Load, canvas: Image) -> _Loaded:
         """An empty batch would be no step: the next image of the dataset takes its place."""
         count = len(self._dataset)
         for step in range(1, count):
             try:
-                return load(Draw(draw.epoch, (draw.index + step) % count, draw.mosaic))
+                return load(Draw(draw.epoch, (draw.index + step) % count, draw.mosaic), canvas)
             except UnreadableImage:
                 continue
         raise UserError(
@@ -147,44 +172,43 @@ class Assembler:
         sample, trained = self._dataset.samples[index], self._trained[index]
         return sample.boxes[trained], sample.labels[trained]
 
-    def _one_plain(self, draw: Draw) -> _Loaded:
-        image, boxes, labels = self._fitted_sample(draw.index)
-        place = self._fitted.place(draw.index)
+    def _one_plain(self, draw: Draw, canvas: Image) -> _Loaded:
+        image, boxes, labels = self._decoded_sample(draw.index)
+        place = self._decoded.place(draw.index)
+        _frame(image, place, canvas)
+        scale = np.array([place.new_w / image.shape[1], place.new_h / image.shape[0]] * 2, np.float32)
         shift = np.array([place.left, place.top] * 2, np.float32)
-        return _Loaded(draw.index, framed(image, place), boxes + shift, labels, place)
+        return _Loaded(draw.index, boxes * scale + shift, labels, place)
 
-    def _one_augmented(self, draw: Draw) -> _Loaded:
+    def _one_augmented(self, draw: Draw, canvas: Image) -> _Loaded:
         if self._augment is None:
-            return self._one_plain(draw)
+            return self._one_plain(draw, canvas)
         rng = draw_rng(self._seed, draw)
-        place = self._fitted.place(draw.index)
+        place = self._decoded.place(draw.index)
         # drawn whether or not it is used: the rest of the sample stays the same when mosaics end
         made_mosaic = rng.random() < self._augment.mosaic
         if draw.mosaic and made_mosaic:
-            tiles = [
-                self._fitted_sample(index, own=index == draw.index)
-                for index in tile_indices(rng, draw.index, len(self._dataset))
-            ]
-            image, boxes, labels = mosaic(tiles, self._input_wh, self._augment, rng)
+            indices = tile_indices(rng, draw.index, len(self._dataset))
+            tiles = [self._decoded_sample(index, own=index == draw.index) for index in indices]
+            places = [Letterbox.fit((tile.shape[1], tile.shape[0]), self._input_wh) for tile, _, _ in tiles]
+            boxes, labels = mosaic(tiles, places, self._augment, rng, canvas)
         else:
-            image, boxes, labels = augmented(self._fitted_sample(draw.index), place, self._augment, rng)
-        return _Loaded(draw.index, image, boxes, labels, place)
+            boxes, labels = augmented(self._decoded_sample(draw.index), place, self._augment, rng, canvas)
+        return _Loaded(draw.index, boxes, labels, place)
 
-    def _fitted_sample(self, index: int, own: bool = True) -> tuple[Image, Floats, Ints]:
-        """The scaled picture without borders, boxes in its own pixels. A mosaic's further tile that cannot be
-        read is replaced by the next one; only the draw's own image counts as skipped."""
+    def _decoded_sample(self, index: int, own: bool = True) -> tuple[Image, Floats, Ints]:
+        """The decoded picture and its boxes in its own pixels. A mosaic's further tile that cannot be read is
+        replaced by the next one; only the draw's own image counts as skipped."""
         try:
-            image = self._fitted.load(index)
+            image = self._decoded.load(index)
         except UnreadableImage:
             if own:
                 raise
-            return self._fitted_sample((index + 1) % len(self._dataset), own=False)
-        place = self._fitted.place(index)
+            return self._decoded_sample((index + 1) % len(self._dataset), own=False)
         boxes, labels = self._truths(index)
-        factor = np.array([place.scale_x, place.scale_y] * 2, np.float32)
-        return image, boxes * factor, labels
+        return image, boxes / np.float32(self._decoded.reduction(index)), labels
 
-    def _one_transformed(self, draw: Draw) -> _Loaded:
+    def _one_transformed(self, draw: Draw, canvas: Image) -> _Loaded:
         assert self._transform is not None
         sample = self._dataset.samples[draw.index]
         boxes, labels = self._truths(draw.index)
@@ -193,18 +217,35 @@ class Assembler:
         with _global_seeds(seed):
             result = self._transform(image, boxes.copy())
         image, boxes = _checked(result, len(labels))
-        canvas, place = letterbox(image, self._input_wh)
+        place = Letterbox.fit((image.shape[1], image.shape[0]), self._input_wh)
+        _frame(image, place, canvas)
         boxes = place.boxes_to_input(
             np.clip(boxes, 0, [image.shape[1], image.shape[0]] * 2).astype(np.float32)
         )
         keep = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
-        return _Loaded(draw.index, canvas, boxes[keep], labels[keep], place)
+        return _Loaded(draw.index, boxes[keep], labels[keep], place)
 
     def _relative(self, boxes: Floats) -> Floats:
         """Input pixels x1, y1, x2, y2 -> cx, cy, w, h in 0..1 of the input."""
         size = np.array(self._input_wh, np.float32)
         low, high = boxes[:, :2] / size, boxes[:, 2:] / size
         return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
+
+
+def _canvases(count: int, input_wh: tuple[int, int]) -> Tensor:
+    """``[count, H, W, 3]`` uint8, grey. In a loading process it stands in shared memory from the start, so
+    that sending it is no copy."""
+    shape = (count, input_wh[1], input_wh[0], 3)
+    if get_worker_info() is None:
+        return torch.full(shape, GREY, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape).fill_(GREY)
+
+
+def _frame(image: Image, place: Letterbox, canvas: Image) -> None:
+    """The whole picture, BGR, into its letterbox on a grey canvas, RGB."""
+    inner = canvas[place.top : place.top + place.new_h, place.left : place.left + place.new_w]
+    cv2.cvtColor(resized(image, place.new_w, place.new_h), cv2.COLOR_BGR2RGB, dst=inner)
 
 
 def _checked(result: object, boxes: int) -> tuple[Image, Floats]:

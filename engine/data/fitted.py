@@ -1,8 +1,6 @@
-"""Pictures scaled to the network's input, and kept so in memory where they fit.
+"""Pictures decoded no larger than the network's input needs, and kept so in memory where they fit.
 
-Every picture is scaled to its letterbox size first and augmented after that, whether it is kept or not:
-so a cache changes the speed and never a bit of the training. What is kept is the scaled picture without its
-grey borders, uint8.
+What is kept is what the decoder gives, uint8: so a cache changes the speed and never a bit of the training.
 """
 
 from __future__ import annotations
@@ -16,20 +14,22 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from ..letterbox import Letterbox
-from .images import UnreadableImage, read_image
-from .letterbox import resized
+from .images import UnreadableImage, read_image, reduction
 from .sample import Dataset, Image, Sample
 
 SHARE_OF_FREE_MEMORY = 0.25
 
 
-class FittedImages:
-    """The split's pictures by index, each at its letterbox size.
+class DecodedImages:
+    """The split's pictures by index, each at 1, 1/2, 1/4 or 1/8 of its size: the smallest that its letterbox
+    does not exceed.
 
     With ``shared`` the memory is shared by the loading processes it is sent to: each picture is decoded once,
     whoever needs it first. ``mode`` ``auto`` keeps pictures only if all together take less than a quarter of
-    the free memory (and of /dev/shm, where that is what holds them); ``ram`` keeps them in any case.
+    the free memory (and of /dev/shm, where that is what holds them); ``ram`` keeps them, or raises
+    ``UserError`` where they are more than is free.
     """
 
     def __init__(
@@ -44,11 +44,19 @@ class FittedImages:
         self._store: torch.Tensor | None = None
         if mode == "none" or not samples:
             return
-        sizes = [3 * place.new_w * place.new_h for place in map(self.place, range(len(samples)))]
+        sizes = [3 * width * height for width, height in map(self.size, range(len(samples)))]
         self._starts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
         self.bytes = int(self._starts[-1])
-        if mode == "auto" and self.bytes > SHARE_OF_FREE_MEMORY * _free_memory(shared):
+        free = _free_memory(shared)
+        if mode == "auto" and self.bytes > SHARE_OF_FREE_MEMORY * free:
             return
+        if self.bytes > free:
+            raise UserError(
+                f"{len(samples)} decoded images take {self.bytes / 2**30:.1f} GiB of memory, and "
+                f"{free / 2**30:.1f} GiB is free",
+                where="data.cache",
+                fix='set it to "auto" or "none"',
+            )
         self._store = _zeros(self.bytes, shared)
         self._filled = _zeros(len(samples), shared)
 
@@ -60,28 +68,37 @@ class FittedImages:
         sample = self._samples[index]
         return Letterbox.fit((sample.width, sample.height), self._input_wh)
 
+    def reduction(self, index: int) -> int:
+        sample, place = self._samples[index], self.place(index)
+        return reduction((sample.width, sample.height), (place.new_w, place.new_h))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(width, height) of what ``load`` gives."""
+        sample, factor = self._samples[index], self.reduction(index)
+        return sample.width // factor, sample.height // factor
+
     def load(self, index: int) -> Image:
-        """``[new_h, new_w, 3]`` BGR uint8, not to be written to. Raises ``UnreadableImage``."""
-        place = self.place(index)
+        """``[height, width, 3]`` BGR uint8, not to be written to. Raises ``UnreadableImage``."""
         if self._store is None:
-            return self._decode(index, place)
+            return self._decode(index)
+        width, height = self.size(index)
         slot = self._store.numpy()[self._starts[index] : self._starts[index + 1]]
-        slot = slot.reshape(place.new_h, place.new_w, 3)
+        slot = slot.reshape(height, width, 3)
         filled = self._filled.numpy()
         if not filled[index]:
-            slot[...] = self._decode(index, place)
+            slot[...] = self._decode(index)
             filled[index] = 1  # after the pixels: another process may be looking
         return slot
 
-    def _decode(self, index: int, place: Letterbox) -> Image:
-        sample = self._samples[index]
-        image = read_image(sample.path)
-        if image.shape[:2] != (sample.height, sample.width):
-            size = f"{image.shape[1]}x{image.shape[0]}"
+    def _decode(self, index: int) -> Image:
+        sample, factor = self._samples[index], self.reduction(index)
+        image = read_image(sample.path, factor)
+        if image.shape[:2] != (sample.height // factor, sample.width // factor):
+            size = f"{image.shape[1] * factor}x{image.shape[0] * factor}"
             raise UnreadableImage(
                 sample.path, f"is {size} px, was {sample.width}x{sample.height} when opened"
             )
-        return resized(image, place.new_w, place.new_h)
+        return image
 
 
 def _free_memory(shared: bool) -> int:

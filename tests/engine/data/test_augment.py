@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import AugmentConfig
-from engine.data.augment import Colour, augmented, visible_part
+from engine.data.augment import Colour, _turned, augmented, visible_part
 from engine.data.letterbox import GREY, framed
 from engine.data.mosaic import mosaic
 from engine.letterbox import Letterbox
@@ -33,6 +35,17 @@ def paint_bounds(canvas: np.ndarray) -> np.ndarray:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
+def grey(size: tuple[int, int]) -> np.ndarray:
+    return np.full((size[1], size[0], 3), GREY, np.uint8)
+
+
+def coloured(image: np.ndarray, augment: AugmentConfig, seed: int) -> np.ndarray:
+    """RGB, from BGR."""
+    canvas = np.zeros_like(image)
+    Colour.draw(augment, np.random.default_rng(seed)).paint(image, canvas)
+    return canvas
+
+
 boxes = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(8, 20), st.integers(8, 20)).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
 )
@@ -44,8 +57,8 @@ def test_the_box_follows_its_paint(box: tuple[int, int, int, int], seed: int, au
     place = Letterbox.fit(SIZE, SIZE)
     truth = np.array([box], np.float32)
     fitted = (painted(box), truth, np.array([3]))
-    canvas, moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed))
-    assert canvas.shape == (SIZE[1], SIZE[0], 3)
+    canvas = grey(SIZE)
+    moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed), canvas)
     if not len(moved):
         assert augment is GEOMETRY  # flips alone lose nothing
         return
@@ -66,8 +79,9 @@ def test_in_a_mosaic_every_box_follows_its_paint(
         image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
         image[box[1] : box[3], box[0] : box[2]] = 60 * (number + 1)
         tiles.append((image, np.array([box], np.float32), np.array([number])))
-    canvas, moved, labels = mosaic(tiles, INPUT, augment, np.random.default_rng(seed))
-    assert canvas.shape == (INPUT[1], INPUT[0], 3)
+    places = [Letterbox.fit(SIZE, SIZE)] * 4
+    canvas = grey(INPUT)
+    moved, labels = mosaic(tiles, places, augment, np.random.default_rng(seed), canvas)
     assert len(set(labels.tolist())) == len(labels)
     for box, label in zip(moved, labels.tolist(), strict=True):
         x1, y1, x2, y2 = np.round(box).astype(int)
@@ -85,7 +99,9 @@ def test_mosaic_tiles_cover_the_canvas_and_hidden_boxes_are_dropped() -> None:
     image = np.full((64, 96, 3), 9, np.uint8)
     whole = (image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]))
     augment = AugmentConfig(min_visible=0.9, mosaic=1)
-    canvas, moved, _ = mosaic([whole] * 4, INPUT, augment, np.random.default_rng(0))
+    places = [Letterbox.fit(INPUT, INPUT)] * 4
+    canvas = grey(INPUT)
+    moved, _ = mosaic([whole] * 4, places, augment, np.random.default_rng(0), canvas)
     assert (canvas == 9).all()
     assert not len(moved)
 
@@ -95,13 +111,15 @@ def test_without_changes_it_is_the_letterbox() -> None:
     place = Letterbox.fit(SIZE, INPUT)
     fitted = np.repeat(image[:, :1], place.new_w, axis=1)[: place.new_h]
     fitted = np.ascontiguousarray(np.resize(fitted, (place.new_h, place.new_w, 3)))
-    canvas, moved, _ = augmented(
+    canvas = grey(INPUT)
+    moved, _ = augmented(
         (fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0])),
         place,
         AugmentConfig(),
         np.random.default_rng(0),
+        canvas,
     )
-    np.testing.assert_array_equal(canvas, framed(fitted, place))
+    np.testing.assert_array_equal(canvas[..., ::-1], framed(fitted, place))
     shift = [place.left, place.top] * 2
     np.testing.assert_array_equal(moved, np.array([[1, 2, 30, 40]]) + shift)
 
@@ -111,16 +129,17 @@ def test_colour_leaves_the_borders_grey() -> None:
     place = Letterbox.fit((40, 64), (64, 64))
     image = np.full((64, 40, 3), (40, 120, 200), np.uint8)
     nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    canvas, _, _ = augmented((image, *nothing), place, augment, np.random.default_rng(1))
+    canvas = grey((64, 64))
+    augmented((image, *nothing), place, augment, np.random.default_rng(1), canvas)
     assert (canvas[:, : place.left] == GREY).all()
     assert (canvas[:, place.left + 40 :] == GREY).all()
-    assert (canvas[:, place.left : place.left + 40] != image).any()
+    assert (canvas[:, place.left : place.left + 40] != image[..., ::-1]).any()
 
 
 def test_gain_and_brightness_stay_in_their_bounds() -> None:
     augment = AugmentConfig(gain=0.075, brightness=0.15)
     image = np.full((2, 2, 3), 100, np.uint8)
-    seen = np.array([Colour.draw(augment, np.random.default_rng(k)).apply(image)[0, 0] for k in range(300)])
+    seen = np.array([coloured(image, augment, k)[0, 0] for k in range(300)])
     assert seen.min() >= round(100 * 0.85 * 0.925)
     assert seen.max() <= round(100 * 1.15 * 1.075)
     assert seen.std() > 5
@@ -132,10 +151,41 @@ def test_exposure_scales_value_alone() -> None:
     image = np.full((2, 2, 3), (30, 60, 90), np.uint8)
     augment = AugmentConfig(exposure=1.0)
     for seed in range(20):
-        b, g, r = (float(v) for v in Colour.draw(augment, np.random.default_rng(seed)).apply(image)[0, 0])
+        r, g, b = (float(v) for v in coloured(image, augment, seed)[0, 0])
         assert 44 <= r <= 181
         assert b / r == pytest.approx(1 / 3, abs=0.03)
         assert g / r == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_hue_turns_the_colour_circle_and_leaves_grey_alone() -> None:
+    red, green, blue = np.eye(3, dtype=np.uint8) * 90
+    for augment in (AugmentConfig(hue=1), AugmentConfig(saturation=1)):
+        image = np.full((2, 2, 3), 100, np.uint8)
+        for seed in range(5):
+            np.testing.assert_array_equal(coloured(image, augment, seed), 100)
+    third = Colour(_turned(2 * np.pi / 3).astype(np.float32))
+    for before, after in ((red, green), (green, blue), (blue, red)):
+        canvas = np.zeros((1, 1, 3), np.uint8)
+        third.paint(before[None, None, ::-1].copy(), canvas)
+        np.testing.assert_array_equal(canvas[0, 0], after)
+
+
+@pytest.mark.parametrize("angle", [-30, -15, 10, 36])
+def test_hue_turns_by_the_angle_that_is_asked_for(angle: int) -> None:
+    image = np.full((1, 1, 3), (90, 110, 150), np.uint8)
+    canvas = np.zeros_like(image)
+    Colour(_turned(np.radians(angle)).astype(np.float32)).paint(image, canvas)
+    before, after = (
+        colorsys.rgb_to_hsv(*(colour / 255))[0] * 360 for colour in (image[0, 0, ::-1], canvas[0, 0])
+    )
+    assert (after - before + 180) % 360 - 180 == pytest.approx(angle, abs=3)
+
+
+def test_saturation_scales_the_distance_from_grey() -> None:
+    image = np.full((1, 1, 3), (90, 110, 150), np.uint8)
+    spreads = [np.ptp(coloured(image, AugmentConfig(saturation=0.5), seed).astype(int)) for seed in range(99)]
+    assert 60 / 1.5 - 2 <= min(spreads) < 48
+    assert 75 < max(spreads) <= 60 * 1.5 + 2
 
 
 def test_visible_part_drops_below_the_share() -> None:

@@ -79,7 +79,7 @@ def test_a_batch(data: Dataset) -> None:
     assert [len(batch) for batch in batches] == [4, 4, 3]
     batch = batches[0]
     assert (batch.images.shape, batch.images.dtype) == ((4, 3, 32, 64), torch.uint8)
-    assert batch.images.is_contiguous()
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)  # as the network wants it
     assert batch.targets.tolist() == [2, 2, 2, 2]
     assert batch.objects == 8
     assert batch.to("cpu").objects == 8

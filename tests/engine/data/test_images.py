@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.data.images import UnreadableImage, image_size, read_image
+from engine.data.images import UnreadableImage, image_size, read_image, reduction
 
 
 def picture(width: int = 40, height: int = 24) -> np.ndarray:
@@ -117,3 +117,27 @@ def test_every_real_image_reads_at_its_header_size(shared_data: Path) -> None:
     for path in sorted((shared_data / "voc-mini" / "JPEGImages").glob("*.jpg")):
         image = read_image(path)
         assert image_size(path) == (image.shape[1], image.shape[0])
+
+
+def test_a_picture_is_read_no_smaller_than_wanted() -> None:
+    assert reduction((640, 480), (320, 240)) == 2
+    assert reduction((640, 480), (321, 240)) == 1
+    assert reduction((4032, 3024), (416, 312)) == 8
+    assert reduction((641, 480), (100, 75)) == 1  # half a pixel would be left over
+    assert reduction((100, 50), (200, 100)) == 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_reduced_picture_is_the_mean_of_its_squares(tmp_path: Path, suffix: str, factor: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    y, x = np.mgrid[0:96, 0:160]
+    whole = np.stack((x, y * 2, 255 - x), axis=2).astype(np.uint8)
+    content = encoded(whole, suffix)
+    path.write_bytes(with_exif(content, 6) if suffix == ".jpg" else content)
+    image = read_image(path, factor)
+    mean = whole.reshape(96 // factor, factor, 160 // factor, factor, 3).mean(axis=(1, 3))
+    if suffix == ".jpg":
+        mean = np.rot90(mean, -1)  # orientation 6: shown a quarter turn clockwise
+    assert image.shape == mean.shape
+    assert np.abs(image - mean).max() <= 3
