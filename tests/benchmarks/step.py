@@ -1,0 +1,203 @@
+"""What a training step costs beyond a bare one: the same network, loss and optimizer in a plain loop.
+
+    python tests/benchmarks/step.py CONFIG [--set a.b=c ...] [--steps 40] [--formats]
+
+*bare* is images to float, forward, the same loss, backward, optimizer: what anybody would write. *step* is
+the trainer's: the same, and the norm of the gradient, clipping, averaged weights, the guard against
+non-finite values. *loop* is the trainer's whole training, headless and recorded, loading included; it is held
+against the bare loop over the same loader. The first two alternate step by step on the same batches, the last
+two in turns.
+
+``--formats``: instead, the bare step in both memory formats and at each number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import tempfile
+import threading
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import nn
+
+from engine.config import Config, load_config
+from engine.data.batches import Batch
+from engine.learning.optimizer import build_optimizer
+from engine.runs import events as ev
+from engine.training.session import Training
+from engine.training.setup import Parts, put_together
+from engine.training.step import Stepper, as_float
+
+
+class Bare:
+    def __init__(
+        self, model: nn.Module, parts: Parts, config: Config, memory_format: torch.memory_format
+    ) -> None:
+        self.compute = parts.compute
+        self.memory_format = memory_format
+        self.model = model.to(self.compute.device, memory_format=memory_format).train()  # type: ignore[call-overload]
+        self.detector = parts.blueprint.detector(parts.user).to(self.compute.device)
+        self.optimizer = build_optimizer(self.model, config.train, self.compute.device)
+
+    def step(self, batch: Batch) -> None:
+        moved = batch.to(self.compute.device, non_blocking=True)
+        images = moved.images.to(torch.float32, memory_format=self.memory_format) / 255
+        with self.compute.autocasting():
+            pred = as_float(self.model(images))
+        total = self.detector.loss(pred, moved.targets)["total"]
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def quartiles(ratios: list[float]) -> str:
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.3f} (quartiles {low:.3f} to {high:.3f})"
+
+
+def paired(parts: Parts, config: Config, batches: list[Batch], steps: int) -> None:
+    bare = Bare(copy.deepcopy(parts.model), parts, config, parts.compute.memory_format)
+    stepper = Stepper(parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute)
+    device = parts.compute.device
+
+    def timed(ours: bool, batch: Batch) -> float:
+        started = time.perf_counter()
+        if ours:
+            stepper.step(batch, 1e-6, 10**9)
+        else:
+            bare.step(batch)
+        wait(device)
+        return time.perf_counter() - started
+
+    pairs: list[tuple[float, float]] = []
+    for number in range(steps + 3):
+        batch = batches[number % len(batches)]
+        first = bool(number % 2)  # whichever comes second finds the batch in the cache
+        a, b = timed(first, batch), timed(not first, batch)
+        pairs.append((a, b) if first else (b, a))
+    pairs = pairs[3:]
+    ours, plain = (statistics.median(column) / len(batches[0]) * 1e3 for column in zip(*pairs, strict=True))
+    print(f"bare {plain:.2f} ms an image, step {ours:.2f}; ratio {quartiles([a / b for a, b in pairs])}")
+
+
+def whole_loop(config: Config, source: Path, steps: int, turns: int) -> None:
+    """Images a second of the trainer's loop and of a bare one over its loader, after a few steps each."""
+    rows = []
+    for number in range(turns):
+        order = (True, False) if number % 2 else (False, True)
+        found = {ours: (_trained if ours else _plain)(config, source, steps) for ours in order}
+        rows.append((found[True], found[False]))
+        print(f"turn {number + 1}: bare {found[False]:.1f} img/s, loop {found[True]:.1f} img/s")
+    ratio = statistics.median(plain / ours for ours, plain in rows)
+    print(f"whole loop: time an image over the bare loop's {ratio:.3f}, median of {turns} turns")
+
+
+WARM = 4
+
+
+def _plain(config: Config, _: Path, steps: int) -> float:
+    parts = put_together(config)
+    bare = Bare(parts.model, parts, config, parts.compute.memory_format)
+    images, started = 0, 0.0
+    for number, batch in enumerate(parts.loader.train_batches(0, steps + WARM), 1):
+        bare.step(batch)
+        if number > WARM:
+            images += len(batch)
+        else:
+            wait(parts.compute.device)
+            started = time.perf_counter()
+    wait(parts.compute.device)
+    seconds = time.perf_counter() - started
+    parts.close()
+    return images / seconds
+
+
+class Clock:
+    """A subscriber that keeps when each step became known."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, int]] = []
+
+    def push(self, _: int, event: ev.Event) -> None:
+        if isinstance(event, ev.StepDone):
+            self.seen.append((time.perf_counter(), event.images))
+
+
+def _trained(config: Config, source: Path, steps: int) -> float:
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(config, Path(folder) / "run", source=source, code=None, resume=False)
+        per_epoch = training.parts.loader.steps_per_epoch
+        training.feed._subscriptions.append(clock)  # type: ignore[arg-type]
+        threading.Thread(target=_stop_after, args=(training, clock, steps + WARM), daemon=True).start()
+        training.run()
+    end = min(
+        len(clock.seen), per_epoch, steps + WARM
+    )  # an epoch's end writes a checkpoint: not a step's cost
+    seconds = clock.seen[end - 1][0] - clock.seen[WARM - 1][0]
+    return sum(images for _, images in clock.seen[WARM:end]) / seconds
+
+
+def _stop_after(training: Training, clock: Clock, steps: int) -> None:
+    while len(clock.seen) < steps:
+        time.sleep(0.05)
+    training.control.stop()
+
+
+def formats(parts: Parts, config: Config, batches: list[Batch], steps: int) -> None:
+    most = torch.get_num_threads()
+    for threads in sorted({1, most}):
+        torch.set_num_threads(threads)
+        kinds = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+        loops = {name: Bare(copy.deepcopy(parts.model), parts, config, kind) for name, kind in kinds.items()}
+        times: dict[str, list[float]] = {name: [] for name in kinds}
+        for number in range(steps + 2):
+            for name in kinds if number % 2 else reversed(kinds):
+                started = time.perf_counter()
+                loops[name].step(batches[number % len(batches)])
+                wait(parts.compute.device)
+                times[name].append(time.perf_counter() - started)
+        medians = {
+            name: statistics.median(values[2:]) / len(batches[0]) * 1e3 for name, values in times.items()
+        }
+        text = ", ".join(f"{name} {value:.2f} ms an image" for name, value in medians.items())
+        ratio = statistics.median(b / a for a, b in zip(*(times[name][2:] for name in kinds), strict=True))
+        print(f"{threads} thread(s): {text}; channels_last / contiguous {ratio:.3f}")
+
+
+def main(
+    config: Path,
+    overrides: Annotated[list[str] | None, typer.Option("--set")] = None,
+    steps: int = 40,
+    loop_steps: Annotated[int, typer.Option(help="Steps a turn of the whole loop; 0: leave it out.")] = 40,
+    turns: int = 4,
+    formats_: Annotated[bool, typer.Option("--formats")] = False,
+) -> None:
+    more = ["data.val=", "train.minutes=0", "train.epochs=1000", *(overrides or [])]
+    values = load_config(config, more)
+    parts = put_together(values)
+    batches = list(islice(parts.loader.train_batches(0, 8), 8))
+    size = "x".join(map(str, values.model.input_wh))
+    print(f"{parts.compute.name}; {values.model.name} at {size}, batch {values.train.batch_size}")
+    if formats_:
+        formats(parts, values, batches, steps)
+        return
+    paired(parts, values, batches, steps)
+    parts.close()
+    if loop_steps:
+        whole_loop(values, config, loop_steps, turns)
+
+
+if __name__ == "__main__":
+    typer.run(main)
