@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 
-SHARE = 0.03
-"""Of one core. On two cores that a training fills, what the view takes is what the training lacks."""
+SHARE, MOST = 0.005, 0.03
+"""Of all cores, and at most of one. On two cores that a training fills, what the view takes is what the
+training lacks, twice: of the pair of threads that a step runs in, the one waits for the other."""
 FASTEST = 0.25
 SLOWEST = 4.0
 SAVINGS = 0.25
 RECENT = 40
 """Frames that ``recent_share`` looks back on: ten seconds and more."""
+
+
+def default_share() -> float:
+    """Of one core: 1 % on a machine of two."""
+    return min(MOST, SHARE * len(os.sched_getaffinity(0)))
 
 
 class DrawingBudget:
@@ -27,14 +34,15 @@ class DrawingBudget:
 
     def __init__(
         self,
-        share: float = SHARE,
+        share: float | None = None,
         fastest: float = FASTEST,
         slowest: float = SLOWEST,
         savings: float = SAVINGS,
         cpu: Callable[[], float] = time.thread_time,
         wall: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.share, self.fastest, self.slowest, self.savings = share, fastest, slowest, savings
+        self.share = default_share() if share is None else share
+        self.fastest, self.slowest, self.savings = fastest, slowest, savings
         self._cpu, self._wall = cpu, wall
         self._cpu_mark, self._wall_mark = cpu(), wall()
         self._balance = savings
