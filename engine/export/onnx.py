@@ -106,7 +106,7 @@ def description(predictor: Predictor) -> dict[str, str]:
         "anchors": [[list(anchor) for anchor in head] for head in blueprint.anchors],
         "anchors_unit": "grid cells, width and height",
         "order": blueprint.layout.order,
-        "channels": [list(predictor.detector.layout.pred_names(len(blueprint.classes)))],
+        "channels": predictor.detector.layout.pred_names(len(blueprint.classes)),
         "decode": blueprint.layout.decode,
         "scale_xy": [head.scale_xy for head in heads],
         "score": "sigmoid(conf) * " + ("softmax" if blueprint.loss.classes == "softmax" else "sigmoid"),

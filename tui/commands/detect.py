@@ -54,13 +54,14 @@ def detect(
 
     predictor = load_predictor(weights, code)
     work = _Work(predictor, conf, iou, _saved_names(paths, out), as_json)
-    for films, some in groupby(paths, _is_film):
-        if films:
-            for path in some:
-                work.film(path)
-        else:
-            work.pictures(list(some))
-    work.report.end(work.unread)
+    with closing(work.report):
+        for films, some in groupby(paths, _is_film):
+            if films:
+                for path in some:
+                    work.film(path)
+            else:
+                work.pictures(list(some))
+        work.report.end(work.unread)
     return USAGE if work.unread else 0
 
 

@@ -84,6 +84,9 @@ class TextReport:
     def end(self, unread: list[dict[str, str]]) -> None:
         """Nothing is left to say."""
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _begin(self) -> None:
         if not self._begun:
             print(f"weights {self._source}")
@@ -140,6 +143,10 @@ class JsonReport:
             sys.stdout.write("]")
         sys.stdout.write("}\n")
 
+    def close(self) -> None:
+        for lines in (self._images, self._videos, self._frames):
+            lines.close()
+
     def _detections(self, rows: NDArray[np.float32]) -> list[dict[str, Any]]:
         return [
             {
@@ -166,7 +173,11 @@ class _Lines:
         """An entry whose ``key`` is another list."""
         self._write(f'{json.dumps(entry, ensure_ascii=False)[:-1]}, "{key}": [')
         shutil.copyfileobj(entries.rewound(), self._file)
+        entries.close()
         self._file.write("]}")
+
+    def close(self) -> None:
+        self._file.close()
 
     def rewound(self) -> IO[str]:
         self._file.seek(0)
