@@ -1,0 +1,129 @@
+"""``yolotui detect`` on pictures, folders and films: what it prints, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.data.shapes import draw_scene
+from engine.data.video import VideoReader, video_appearing_whole
+from engine.errors import UserError
+from engine.predictor import demo_weights
+from tui.commands.detect import detect
+from tui.quick_import import lasting_imports
+
+WEIGHTS = str(demo_weights())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a.jpg, b.avi of nine frames, c.png, d.jpg that is none, e.mp4 that is none."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("files")
+    folder = root / "mixed"
+    folder.mkdir()
+    image, _ = draw_scene(np.random.default_rng(0))
+    height, width = image.shape[:2]
+    cv2.imwrite(str(folder / "a.jpg"), image)
+    cv2.imwrite(str(folder / "c.png"), draw_scene(np.random.default_rng(1))[0])
+    with video_appearing_whole(folder / "b.avi", 10, width, height) as writer:
+        for _ in range(9):
+            writer.write(image)
+    (folder / "d.jpg").write_text("no picture")
+    (folder / "e.mp4").write_text("no film")
+    return folder
+
+
+def call(named: list[Path], out: Path, as_json: bool = False) -> int:
+    return detect(named, WEIGHTS, None, 0.25, 0.45, out, as_json)
+
+
+def test_one_document_tells_pictures_frames_and_what_was_not_read(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call([folder], tmp_path / "out", as_json=True) == 2
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert [Path(each["image"]).name for each in document["images"]] == ["a.jpg", "c.png"]
+    (video,) = document["videos"]
+    assert [each["frame"] for each in video["frames"]] == list(range(9))
+    assert [each["seconds"] for each in video["frames"]] == pytest.approx([k / 10 for k in range(9)])
+    picture = document["images"][0]
+    assert picture["detections"]
+    assert {"class", "class_id", "score", "box"} == set(picture["detections"][0])
+    scores = [each["score"] for each in picture["detections"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [Path(each["file"]).name for each in document["unread"]] == ["d.jpg", "e.mp4"]
+    lines = printed.err.splitlines()
+    assert len(lines) == 2
+    assert "d.jpg" in lines[0]
+    assert "e.mp4" in lines[1]
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.jpg", "b.avi", "c.png"]
+
+
+def test_the_drawn_film_has_the_rate_and_size_of_its_source(folder: Path, tmp_path: Path) -> None:
+    assert call([folder / "b.avi"], tmp_path) == 0
+    with VideoReader(folder / "b.avi") as source, VideoReader(tmp_path / "b.avi") as drawn:
+        assert (drawn.fps, drawn.width, drawn.height, drawn.frames) == (
+            source.fps, source.width, source.height, source.frames,
+        )  # fmt: skip
+        before, after = source.next_frame(), drawn.next_frame()
+        assert before is not None
+        assert after is not None
+        assert np.abs(before[1].astype(int) - after[1]).max() > 100  # the boxes
+
+
+def test_text_has_a_table_for_few_and_a_line_for_many(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call([folder / "a.jpg", folder / "b.avi"], tmp_path) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"weights {WEIGHTS}\n")
+    assert "class" in text.splitlines()[3]
+    assert "9 frames at 10 a second" in text
+    many = [folder / "a.jpg", folder / "c.png", folder / "b.avi"]
+    copies = []
+    for k in range(7):
+        copies.append(tmp_path / f"copy{k}.jpg")
+        copies[-1].write_bytes((folder / "a.jpg").read_bytes())
+    assert call([*many, *copies], tmp_path / "out") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 2 + 2 + 7  # a film says where it was saved
+    assert [line.split()[0] for line in lines[5:]] == [str(path) for path in copies]
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes((folder / "c.png").read_bytes())
+    (tmp_path / "other" / "a.bmp").write_bytes((folder / "c.png").read_bytes())
+    named = [folder / "a.jpg", tmp_path / "other"]
+    assert call(named, tmp_path / "out") == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a-2.jpg", "a.jpg", "a.png"]
+
+
+def test_where_nothing_can_be_written_it_says_so(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("a.jpg", "b.avi"):
+        with pytest.raises(UserError, match="cannot be written"):
+            call([folder / name], tmp_path / "file")
+
+
+def test_imports_that_last_leave_the_collector_as_it_was() -> None:
+    assert gc.isenabled()
+    with lasting_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with lasting_imports():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    gc.unfreeze()
