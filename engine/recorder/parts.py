@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import tomli_w
 from torch import nn
 
-from ..doctor.contracts import LoopJudge
+from ..doctor.contracts import LoopJudge, Previous
+from ..doctor.contracts.roster import every_optimizer
 from ..errors import UserError
 from ..files import write_atomically
 from ..runs import events as ev
@@ -41,6 +43,7 @@ class Parts:
     store: StoreSubscriber
     model: nn.Module | None
     optimizer: Any
+    """Whose first group's rate is the run's, or None."""
     judge: LoopJudge | None
     first_step: int
     first_epoch: int
@@ -72,8 +75,10 @@ def put_together(
     resume: bool,
 ) -> Parts:
     """Make the folder, open its store, start the thread. Raises ``UserError`` and ``OSError``."""
-    folder, first_step, first_epoch = _folder(path, resume, saying)
-    rate = _rate(optimizer)
+    folder, previous, first_epoch = _folder(path, resume, saying)
+    first_step = previous.step
+    leading = _leading(optimizer)
+    rate = _rate(leading)
     _write_config(folder, declared, rate, batch_size, epochs)
     writer = RunWriter(folder)
     feed = ev.Feed()
@@ -112,14 +117,16 @@ def put_together(
         spike,
     )
     store = StoreSubscriber(feed.subscribe(), writer, lambda line: saying("store", line))
-    judge = LoopJudge(model, optimizer, loader) if model is not None or loader is not None else None
+    judge = None
+    if model is not None or loader is not None:
+        judge = LoopJudge(model, optimizer, loader, previous=previous)
     parts = Parts(
         folder=folder,
         worker=worker,
         control=control,
         store=store,
         model=model,
-        optimizer=optimizer,
+        optimizer=leading,
         judge=judge,
         first_step=first_step,
         first_epoch=first_epoch,
@@ -130,18 +137,21 @@ def put_together(
     return parts
 
 
-def _folder(path: Path, resume: bool, saying: Saying) -> tuple[RunFolder, int, int]:
-    """The run's folder, the steps it holds already, and the epoch that comes next."""
+def _folder(path: Path, resume: bool, saying: Saying) -> tuple[RunFolder, Previous, int]:
+    """The run's folder, where it was left (step 0: it is new), and the epoch that comes next."""
     folder = RunFolder(path.expanduser().resolve())
     if not folder.database.exists():
-        return RunFolder.create(path), 0, 1
+        return RunFolder.create(path), Previous(0, 0.0), 1
     if resume:
         with RunReader(folder) as reader:
             epochs = reader.epochs()
-            return folder, reader.last_step(), (epochs[-1].epoch if epochs else 0) + 1
+            last = reader.last_step()
+            rates = [step.lr for step in reader.new_steps(last - 1, 1)] if last else []
+            previous = Previous(last, rates[0] if rates and math.isfinite(rates[0]) else 0.0)
+            return folder, previous, (epochs[-1].epoch if epochs else 0) + 1
     free = next_free(folder.path.parent, folder.name)
     saying("folder", f"{path} holds a run already: recording to {free} (resume=True goes on with it)")
-    return RunFolder.create(free), 0, 1
+    return RunFolder.create(free), Previous(0, 0.0), 1
 
 
 def _write_config(folder: RunFolder, declared: Declared, rate: float, batch_size: int, epochs: int) -> None:
@@ -153,9 +163,15 @@ def _write_config(folder: RunFolder, declared: Declared, rate: float, batch_size
     write_atomically(folder.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def _leading(given: Any) -> Any:
+    """Whose rate is the run's: of one optimizer, or a list or a dict of them, the first that has one."""
+    for each in (given, *every_optimizer(given)):
+        with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+            float(each.param_groups[0]["lr"])
+            return each
+    return None
+
+
 def _rate(optimizer: Any) -> float:
-    """The optimizer's own, as it stands; 0 where it is not known."""
-    try:
-        return float(optimizer.param_groups[0]["lr"])
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return 0.0
+    """As it stands, of the first group; 0 where it is not known."""
+    return float(optimizer.param_groups[0]["lr"]) if optimizer is not None else 0.0

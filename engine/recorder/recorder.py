@@ -209,8 +209,7 @@ class Recorder:
         if crowded:
             self._worker.wake.set()
         if self._judge is not None:
-            for found in self._judge.step(losses, images, self._place()):
-                self._worker.left.append(_raised(found, self._step))
+            self._raise(self._judge.step(losses, images, self._place()))
 
     def _count(self, epoch: int | None) -> None:
         if epoch is not None:
@@ -241,6 +240,18 @@ class Recorder:
 
     def _rate(self) -> Any:
         return self._optimizer.param_groups[0]["lr"] if self._optimizer is not None else NOTHING
+
+    def _raise(self, findings: Sequence[Finding]) -> None:
+        """Into the run, and on stderr, where whoever started the script looks."""
+        for found in findings:
+            event = _raised(found, self._step)
+            self._worker.left.append(event)
+            if event.severity != "info":
+                place = f" ({event.place})" if event.place else ""
+                self._say.aloud(f"{event.severity}: {event.function}{place}: {event.message}; {event.fix}")
+        if self._judge is not None and self._judge.broken:
+            self._log(f"the loop is not judged any more: {self._judge.broken}", "warning")
+            self._judge = None
 
     def _place(self) -> tuple[str, int] | None:
         place = self._parts.where if self._parts is not None else None
@@ -302,6 +313,7 @@ class Recorder:
             return
         try:
             if self._judge is not None:
+                self._raise(self._judge.end())
                 self._judge.close()
             text = message or f"recorded {self._step} steps"
             code = {"finished": 0, "stopped": 0, "failed": 1}[status]
@@ -333,18 +345,19 @@ def _cuda_event() -> Any:
 
 
 def _raised(found: Finding, step: int) -> ev.FindingRaised:
-    place = f" ({Path(found.file).name}:{found.line})" if found.file and found.line else ""
     return ev.FindingRaised(
         severity=found.severity,
         probe=found.probe,
         function=found.function,
-        message=f"{found.message}{place}",
+        message=found.message,
         step=step,
         tensor=found.tensor,
         channels=found.channels,
         expected=found.expected,
         got=found.got,
         fix=found.fix,
+        file=found.file,
+        line=found.line,
     )
 
 

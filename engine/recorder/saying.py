@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -21,13 +22,18 @@ class Saying:
             return
         self._said.add(kind)
         line = " ".join(text.split())
+        self.aloud(line)
         try:
-            # straight to stderr: a warning may have been turned into an error
-            print(f"yolotui: {line}", file=sys.stderr, flush=True)
             if self.emit is not None:
                 self.emit(ev.LogLine("warning", line))
         except Exception:
             return
+
+    def aloud(self, line: str) -> None:
+        """On stderr alone: for what the run keeps in another form."""
+        # straight to stderr: a warning may have been turned into an error
+        with contextlib.suppress(Exception):
+            print(f"yolotui: {line}", file=sys.stderr, flush=True)
 
     def failed(self, doing: str, error: BaseException) -> None:
         """Something of ours went wrong: the loop must not notice."""

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 Status = Literal["finished", "stopped", "failed"]
@@ -131,6 +132,15 @@ class FindingRaised:
     expected: str = ""
     got: str = ""
     fix: str = ""
+    file: str = ""
+    """Whose code it is about, or the log's; "" where it is not known."""
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """``train.py:41``, or ""."""
+        name = PurePath(self.file).name
+        return f"{name}:{self.line}" if name and self.line else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,4 +65,6 @@ def _finding(f: FindingRaised) -> Finding:
         expected=f.expected,
         got=f.got,
         fix=f.fix,
+        file=f.file,
+        line=f.line,
     )

@@ -23,6 +23,7 @@ def facts(claim: Claim) -> list[tuple[str, str]]:
     pairs = [
         ("claim", event.message),
         ("function", event.function),
+        ("place", f"{event.file}:{event.line}" if event.line else event.file),
         ("tensor", tensor),
         ("expected", event.expected),
         ("got", event.got),

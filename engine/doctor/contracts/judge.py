@@ -69,6 +69,7 @@ class LoopJudge:
         self._begun = time.perf_counter()
         self._was_training = True
         self._first = True
+        self._place: tuple[str, int | None] = ("", None)
         try:
             self._optimizers = every_optimizer(optimizer)
             self._schedulers = Schedulers(self._optimizers, scheduler)
@@ -98,18 +99,15 @@ class LoopJudge:
             found = self._step(losses or {}, images)
         except Exception as error:
             return self._give_up(error)
-        if not found:
-            return found
-        file, line = place or ("", None)
-        fresh = self._said.news(found)
-        return [replace(f, file=f.file or file, line=f.line if f.line is not None else line) for f in fresh]
+        self._place = place or self._place
+        return self._news(found)
 
     def end(self) -> list[Finding]:
         """The loop is over: the look that is going on, if any, says what it has seen so far."""
         if self.broken or self._witness is None:
             return []
         try:
-            return self._said.news(self._end_look())
+            return self._news(self._end_look())
         except Exception as error:
             return self._give_up(error)
 
@@ -117,6 +115,13 @@ class LoopJudge:
         """Take the hooks off."""
         if self._witness is not None:
             self._witness.detach()
+
+    def _news(self, found: list[Finding]) -> list[Finding]:
+        if not found:
+            return found
+        file, line = self._place
+        fresh = self._said.news(found)
+        return [replace(f, file=f.file or file, line=f.line if f.line is not None else line) for f in fresh]
 
     def _give_up(self, error: Exception) -> list[Finding]:
         self.broken = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -22,7 +22,8 @@ FORGOTTEN = 2000
 
 @dataclass(frozen=True)
 class Previous:
-    """Where a run stood when it was left: the last step and its learning rate."""
+    """Where a run stood when it was left: the last step and its learning rate, that of the first optimizer's
+    first group."""
 
     step: int
     lr: float
@@ -40,9 +41,11 @@ class Rates:
         if self._previous is None:
             return []
         for u in updates:
-            if not self._seen:
-                self._fresh = u.fresh
-            self._seen.append(max(u.rates, default=0.0))
+            if u.optimizer:
+                continue
+            # fresh at first and not later: an optimizer that never keeps anything has lost nothing
+            self._fresh = u.fresh if not self._seen else self._fresh and not u.fresh
+            self._seen.append(u.rates[0] if u.rates else 0.0)
         if len(self._seen) < STEADY:
             return []
         before, self._previous = self._previous, None

@@ -47,7 +47,7 @@ class Claim:
             "fix": self.fix,
         }
 
-    def event(self) -> FindingRaised:
+    def event(self, file: str) -> FindingRaised:
         """For the run's store, where every viewer shows it."""
         return FindingRaised(
             self.severity,
@@ -59,6 +59,8 @@ class Claim:
             expected=self.expected,
             got=self.got,
             fix=self.fix,
+            file=file,
+            line=self.line,
         )
 
 

@@ -48,7 +48,9 @@ def store(
             if len(waiting) >= _BATCH:
                 writer.write(waiting)
                 waiting = []
-        writer.write([*waiting, *(claim.event() for claim in claims()), _ended(training, started)])
+        writer.write(
+            [*waiting, *(claim.event(source["source"]) for claim in claims()), _ended(training, started)]
+        )
     finally:
         writer.close()
 

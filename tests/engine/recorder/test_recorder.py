@@ -7,7 +7,9 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -373,7 +375,7 @@ def test_what_the_contracts_find_is_a_finding_of_the_run(tmp_path: Path) -> None
             run.step({"total": total})
     found = kinds(tmp_path / "run", "FindingRaised")
     assert any("optimizer" in body["message"] and body["function"] == "optimizer" for body in found), found
-    assert any(Path(__file__).name in body["message"] for body in found)
+    assert all(body["file"] == __file__ for body in found)
 
 
 def test_a_damaged_store_warns_and_records_nothing(
@@ -385,3 +387,61 @@ def test_a_damaged_store_warns_and_records_nothing(
     assert run.path is None
     assert run.step(losses())
     assert "nothing is recorded" in capsys.readouterr().err
+
+
+def learn(
+    path: Path, rates: Sequence[float], optimizers: Callable[[nn.Module], Any], **options: Any
+) -> list[dict[str, Any]]:
+    """A loop whose first optimizer takes these rates; what was found in it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    given = optimizers(model)
+    several = given if isinstance(given, list) else [given]
+    with watch(path, model=model, optimizer=given, **options) as run:
+        for rate in rates:
+            several[0].param_groups[0]["lr"] = rate
+            total = (model(torch.randn(8, 4)) ** 2).mean()
+            for optimizer in several:
+                optimizer.zero_grad()
+            total.backward()
+            for optimizer in several:
+                optimizer.step()
+            run.step({"total": total})
+    return kinds(path, "FindingRaised")
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), 0.01)
+
+
+def test_a_finding_names_the_line_of_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = learn(tmp_path / "run", [0.01] * 40, lambda model: sgd(model[2]))  # type: ignore[index]
+    (missing,) = [body for body in found if body["probe"] == "contract.missing"]
+    assert missing["file"] == __file__
+    assert "run.step(" in Path(__file__).read_text().splitlines()[missing["line"] - 1]
+    said = capsys.readouterr().err
+    assert said.count(f"optimizer ({Path(__file__).name}:{missing['line']}): {missing['message']}") == 1
+
+
+def test_a_warm_up_that_begins_again_on_resume_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    warm = [0.001 * k for k in range(1, 11)]
+    assert learn(path, warm, sgd) == []
+    assert learn(path, [0.01] * 10, sgd, resume=True) == [], "it goes on where it was"
+    (again,) = learn(path, warm, sgd, resume=True)
+    assert again["probe"] == "contract.resume.rate"
+    assert "begins again" in again["message"]
+    assert again["expected"] == "about 0.01, the rate of step 20"
+
+
+def test_what_a_loop_of_a_few_steps_shows_is_told_at_its_end(tmp_path: Path) -> None:
+    found = learn(tmp_path / "run", [0.01] * 4, lambda model: sgd(model[2]))  # type: ignore[index]
+    assert [body["probe"] for body in found] == ["contract.missing"]
+
+
+def test_several_optimizers_are_recorded_with_the_rate_of_the_first(tmp_path: Path) -> None:
+    def two(model: nn.Module) -> list[torch.optim.Optimizer]:
+        return [sgd(model[0]), torch.optim.SGD(model[2].parameters(), 0.5)]  # type: ignore[index]
+
+    learn(tmp_path / "run", [0.01, 0.02, 0.03], two)
+    assert values(tmp_path / "run", "lr") == [0.01, 0.02, 0.03]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.errors import UserError
+from engine.runs import codec
 from engine.runs import events as ev
 from engine.runs.environment import environment
 from engine.runs.store import (
@@ -338,3 +340,14 @@ def test_a_newer_store_is_refused_with_its_remedy(folder: RunFolder) -> None:
         RunReader(folder)
     with pytest.raises(UserError, match="newer version"):
         RunWriter(folder)
+
+
+def test_a_finding_keeps_its_place_and_an_older_store_has_none() -> None:
+    raised = ev.FindingRaised("error", "contract.missing", "optimizer", "never moves", file="/a/b.py", line=7)
+    assert codec.decode(*codec.encode(raised)) == raised
+    assert raised.place == "b.py:7"
+    kind, body = codec.encode(raised)
+    old = json.loads(body)
+    del old["file"], old["line"]
+    before = codec.decode(kind, json.dumps(old))
+    assert (before.file, before.line, before.place) == ("", None, "")
