@@ -26,7 +26,7 @@ from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
 from .letterbox import GREY, resized
 from .mosaic import mosaic, tile_indices
-from .sample import Dataset, Floats, Image, Ints, Problem
+from .sample import Dataset, Floats, Image, Ints, Problem, Sample
 
 Encode = Callable[[list[Tensor], list[Tensor]], Any]
 Transform = Callable[[Image, Floats], tuple[Image, Floats]]
@@ -97,10 +97,7 @@ class Assembler:
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
         self._decoded = DecodedImages(dataset.samples, input_wh, "none" if transform else cache, shared)
-        self._trained = [
-            ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
-            for sample in dataset.samples
-        ]
+        self._truths = [_trained_on(sample, use_difficult) for sample in dataset.samples]
 
     @property
     def cached(self) -> bool:
@@ -168,10 +165,6 @@ class Assembler:
             f"no image of split {self._dataset.name!r} can be read", fix="see `yolotui data check`"
         )
 
-    def _truths(self, index: int) -> tuple[Floats, Ints]:
-        sample, trained = self._dataset.samples[index], self._trained[index]
-        return sample.boxes[trained], sample.labels[trained]
-
     def _one_plain(self, draw: Draw, canvas: Image) -> _Loaded:
         image, boxes, labels = self._decoded_sample(draw.index)
         place = self._decoded.place(draw.index)
@@ -205,13 +198,13 @@ class Assembler:
             if own:
                 raise
             return self._decoded_sample((index + 1) % len(self._dataset), own=False)
-        boxes, labels = self._truths(index)
-        return image, boxes / np.float32(self._decoded.reduction(index)), labels
+        boxes, labels = self._truths[index]
+        return image, boxes / np.float32(self._dataset.samples[index].width // image.shape[1]), labels
 
     def _one_transformed(self, draw: Draw, canvas: Image) -> _Loaded:
         assert self._transform is not None
         sample = self._dataset.samples[draw.index]
-        boxes, labels = self._truths(draw.index)
+        boxes, labels = self._truths[draw.index]
         image = read_image(sample.path)
         seed = int(draw_rng(self._seed, draw).integers(2**32))
         with _global_seeds(seed):
@@ -230,6 +223,11 @@ class Assembler:
         size = np.array(self._input_wh, np.float32)
         low, high = boxes[:, :2] / size, boxes[:, 2:] / size
         return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
+
+
+def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
+    keep = ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
+    return (sample.boxes, sample.labels) if keep.all() else (sample.boxes[keep], sample.labels[keep])
 
 
 def _canvases(count: int, input_wh: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from engine.config import AugmentConfig
 from engine.data.batches import Batch, BatchLoader
 from engine.data.draws import epoch_draws, step_draws
-from engine.data.sample import Dataset, Problem
+from engine.data.sample import Dataset, Problem, Sample
 from engine.data.voc import read_voc
 from engine.errors import UserError
 
@@ -290,3 +291,53 @@ def test_a_picture_changed_since_it_was_opened_is_skipped(data: Dataset, tmp_pat
 def test_an_empty_split_is_refused(data: Dataset) -> None:
     with pytest.raises(UserError, match="no images"):
         BatchLoader(Dataset("val", ("cat",), (), ()), (64, 48), 2)
+
+
+def test_threads_load_the_same_batches(data: Dataset) -> None:
+    bad = data.samples[3].path
+    bad.write_bytes(bad.read_bytes()[:-30])
+    found = []
+    for threads in (None, ThreadPoolExecutor(3)):
+        loader = BatchLoader(data, (64, 48), 4, augment=EVERYTHING, seed=5)
+        loader._assembler.threads = threads
+        batches = list(loader.train_batches(0, 6, 0.3))
+        found.append((fingerprints(batches), [batch.skipped for batch in batches]))
+        loader.close()
+    assert found[0] == found[1]
+    assert any(found[0][1])
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_picture_read_smaller_keeps_its_boxes_where_they_are(tmp_path: Path, suffix: str) -> None:
+    import cv2
+
+    box = np.array([[212, 148, 420, 340]], np.float32)
+    picture = np.zeros((480, 640, 3), np.uint8)
+    picture[148:340, 212:420] = 255
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), picture)
+    none = np.zeros(1, np.bool_)
+    sample = Sample(path, "a", 640, 480, box, np.zeros(1, np.int64), none, none)
+    data = Dataset("train", ("box",), (sample,), ())
+    moves = AugmentConfig(flip_x=0.5, flip_y=0.5, scale=0.3, translate=0.1, mosaic=0)
+    for input_wh, reduced in (((160, 120), 4), ((150, 120), 4), ((200, 200), 2)):
+        loader = BatchLoader(data, input_wh, 1, augment=moves)
+        assert loader._assembler._decoded.reduction(0) == reduced
+        for batch in (*loader.train_batches(0, 8), *loader.ordered_batches()):
+            seen = batch.images[0, 0] > 127
+            columns, rows = seen.any(0).nonzero().ravel(), seen.any(1).nonzero().ravel()
+            x, y, w, h = (batch.boxes[0][0] * torch.tensor([*input_wh, *input_wh])).tolist()
+            got = [columns[0].item(), rows[0].item(), columns[-1].item() + 1, rows[-1].item() + 1]
+            np.testing.assert_allclose(got, [x - w / 2, y - h / 2, x + w / 2, y + h / 2], atol=1.01)
+
+
+def test_a_cache_larger_than_memory_is_refused(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 11 * 64 * 48 * 3
+    monkeypatch.setattr("engine.data.fitted._free_memory", lambda shared: size - 1)
+    with pytest.raises(UserError, match=r"11 decoded images take .* is free"):
+        BatchLoader(data, (64, 48), 4, cache="ram")
+    assert not BatchLoader(data, (64, 48), 4, cache="auto").cached
+    monkeypatch.setattr("engine.data.fitted._free_memory", lambda shared: size)
+    assert BatchLoader(data, (64, 48), 4, cache="ram").cached
+    assert not BatchLoader(data, (64, 48), 4, cache="auto").cached
+    assert BatchLoader(data, (32, 24), 4, cache="auto").cached  # a quarter of the pixels
