@@ -85,7 +85,7 @@ class Theirs:
         root = Path(self.folder.name)
         (root / "images").mkdir()
         (root / "labels").mkdir()
-        # its mosaics keep the last eight batches decoded: of a set no larger than that it would decode nothing
+        # its mosaics keep eight batches decoded: of a set no larger than that it would decode nothing
         copies = -(-32 * batch // len(dataset))
         for number, sample in enumerate(dataset.samples * copies):
             (root / "images" / f"{number:06}{sample.path.suffix}").symlink_to(sample.path)
