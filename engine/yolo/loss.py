@@ -254,7 +254,8 @@ def _prior_pull(
     offsets = torch.stack(
         [_offsets(image, cells.reshape(-1, 2), anchors.reshape(-1, 2), head) for image in flat]
     )
-    centre = offsets - torch.tensor([0.5, 0.5, 0.0, 0.0]).to(offsets)
+    # no vector of constants: it would come from host memory, and make a GPU wait
+    centre = torch.cat((offsets[..., :2] - 0.5, offsets[..., 2:]), dim=-1)
     share = (centre**2).sum(-1).view(pred.shape[:4]) * PRIOR_SCALE / 2
     return share.index_put(index, torch.zeros(len(index[0]), device=share.device, dtype=share.dtype))
 
