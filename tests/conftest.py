@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core a worker: two threads each would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def find_shared_data() -> Path | None:
     """Real data kept beside the repository, or where YOLOTUI_SHARED_DATA says."""
