@@ -1,11 +1,13 @@
-"""Batches for training and evaluation, loaded in this thread or in processes of their own."""
+"""Batches for training and evaluation, loaded while the caller waits or in processes of their own."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,9 +30,10 @@ __all__ = ["Batch", "BatchLoader", "Draw", "Encode", "Transform", "epoch_draws"]
 class Batch:
     """What one step works on.
 
-    ``images`` ``[B, 3, H, W]`` uint8 RGB. ``boxes``: an image's ``[N, 4]`` float32 cx, cy, w, h, 0..1 of the
-    input, and ``labels`` its ``[N]`` int64: what is trained on, so without crowds, and with ``difficult``
-    objects only where asked for. They stay on the CPU; ``images`` and ``targets`` follow ``to``.
+    ``images`` ``[B, 3, H, W]`` uint8 RGB, channels last in memory. ``boxes``: an image's ``[N, 4]`` float32
+    cx, cy, w, h, 0..1 of the input, and ``labels`` its ``[N]`` int64: what is trained on, so without crowds,
+    and with ``difficult`` objects only where asked for. They stay on the CPU; ``images`` and ``targets``
+    follow ``to``.
     """
 
     images: Tensor
@@ -102,6 +105,10 @@ class BatchLoader:
         self._assembler = Assembler(
             dataset, input_wh, augment, seed, encode, transform, cache, use_difficult, shared=workers > 0
         )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if workers == 0 and cores > 1:
+            # OpenCV works outside the interpreter's lock: the cores that wait for the batch load it
+            self._assembler.threads = ThreadPoolExecutor(min(cores, batch_size, 8), "load")
         self._open: list[Iterator[Any]] = []
 
     @property
@@ -131,7 +138,10 @@ class BatchLoader:
         return self._batches(draws, augmented=False)
 
     def close(self) -> None:
-        """End the loading processes of every iteration still open."""
+        """End the loading processes of every iteration still open, and the threads."""
+        threads, self._assembler.threads = self._assembler.threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
         for iterator in self._open:
             shut = getattr(iterator, "_shutdown_workers", None)
             if shut is not None:
