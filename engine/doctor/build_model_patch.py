@@ -121,7 +121,7 @@ def _local(spread: Tensor, cells: Cells, room: int = 1) -> float:
     w = spread.shape[2]
     tops = spread.flatten(1).argmax(1).tolist()
     good = [max(abs(top // w - y), abs(top % w - x)) <= room for top, (y, x) in zip(tops, cells, strict=True)]
-    return sum(good) / len(cells)
+    return float(sum(good)) / len(cells)
 
 
 def _around(spread: Tensor, cell: tuple[int, int]) -> float:

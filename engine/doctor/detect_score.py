@@ -38,7 +38,13 @@ def judge_score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
         if pairs:
             channels = _wrong_factor(called, stage, shown, got) or channels
         else:
-            text, pairs = "far below", [(0.97, 0.0)]
+            quiet = _scores(called, stage, shown, LOGITS[0], crowd=0.0)
+            if any(value is not None for value in quiet):
+                text, channels = "shared with what other slots say of their classes", ("class",)
+            else:
+                text = "far below"
+            pairs = [(0.97, 0.0)]
+        if text == "far below":
             unread, extra = misread(influence(called, stage, shown))
             channels = tuple(g for g in GROUPS if g in unread | extra) or channels
             text += "".join(f" ({g} does not matter to it)" for g in GROUPS if g in unread)
@@ -70,14 +76,19 @@ _OTHERS: tuple[tuple[str, tuple[str, ...], Callable[[float, float], float]], ...
 
 
 def _scores(
-    called: Called, stage: Stage, shown: Pictures, logit: float, sure: tuple[float, ...] = SURE
+    called: Called,
+    stage: Stage,
+    shown: Pictures,
+    logit: float,
+    sure: tuple[float, ...] = SURE,
+    crowd: float = 3.0,
 ) -> list[float | None]:
     """Of each picture's strongest detection; None where there is none."""
     preds = perfect(stage, shown.made)
     g = generator(91)
     for pred, positive in zip(preds, shown.made.positive, strict=True):
         # what the empty slots say of classes is nobody else's probability
-        pred[..., 5:] = 3 * torch.randn(pred[..., 5:].shape, generator=g)
+        pred[..., 5:] = crowd * torch.randn(pred[..., 5:].shape, generator=g)
         picked = pred[positive]
         images = positive.nonzero()[:, 0]
         picked[:, 0] = torch.logit(torch.tensor(sure)[images])

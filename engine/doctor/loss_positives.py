@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .findings import Finding
-from .inputs import Scene, every_anchor, given, scene
+from .inputs import Scene, every_anchor, given, noise, scene
 from .loss_run import OWN, Trial, near
 from .stage import Stage, columns
 
@@ -52,8 +52,11 @@ def _varied(stage: Stage) -> Scene:
 def _sizes(trial: Trial, term: str, targets: Sequence[Tensor]) -> Tensor:
     """``[P]``: the largest gradient of the term on its own channels of each positive."""
     largest = torch.zeros(int(trial.positive.sum()))
-    for seed in SEEDS:
-        moved = trial.grads(near(trial, seed), [term], targets)[term][trial.positive]
+    tried = [near(trial, seed) for seed in SEEDS]
+    if term != "lbox":  # of boxes that lie anywhere too: a good box may be why it is left out
+        tried.append(noise(trial.stage, trial.scene.batch, 5))
+    for preds in tried:
+        moved = trial.grads(preds, [term], targets)[term][trial.positive]
         own = torch.cat([moved[:, columns(group)] for group in OWN[term]], 1)
         largest = torch.maximum(largest, own.abs().amax(1))
     return largest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,24 +13,11 @@ from .findings import Finding, Tensor
 from .inputs import DRAW
 from .subject import seed_everything
 from .transform_cut import judge_cut
+from .transform_explained import changes_of
+from .transform_shots import GOOD, HUES, Shot, overlap, picture, visible
 
 Results = Iterator[tuple[str, list[Finding]]]
 SEEDS = 24
-HUES = (0, 60, 120, 25, 95)
-"""OpenCV's hue (0..180) of the paints: red, green, blue, orange, cyan; no turn of the circle maps many of
-them upon each other."""
-GOOD, BAD = 0.6, 0.4
-"""IoU of label and paint: framed, not framed."""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One call: what came back, and where the paint of each box lies now."""
-
-    image: Any
-    original: np.ndarray
-    boxes: np.ndarray
-    paint: list[np.ndarray | None]
 
 
 def probe_transform(called: Called) -> Results:
@@ -45,24 +31,6 @@ def probe_transform(called: Called) -> Results:
     if not corners:
         yield "transform.boxes", (boxes := _boxes(called, shots))
         yield "transform.cut", [] if any(f.severity == "error" for f in boxes) else judge_cut(shots)
-
-
-def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grey, textured picture with five painted rectangles, none of them placed symmetrically."""
-    rng = np.random.default_rng(seed + 100_003 * DRAW.get())
-    height, width = ((300, 420), (410, 290), (360, 360))[seed % 3]
-    image = rng.integers(95, 130, (height // 6 + 1, width // 6 + 1, 1), dtype=np.uint8)
-    grey = cv2.resize(np.repeat(image, 3, 2), (width, height), interpolation=cv2.INTER_LINEAR)
-    spots = ((0.08, 0.10), (0.55, 0.06), (0.13, 0.55), (0.40, 0.36), (0.66, 0.50))
-    shapes = ((0.22, 0.16), (0.20, 0.24), (0.17, 0.33), (0.19, 0.14), (0.25, 0.38))
-    boxes = []
-    for hue, (x, y), (w, h) in zip(HUES, spots, shapes, strict=True):
-        x1, y1 = round((x + rng.uniform(0, 0.03)) * width), round((y + rng.uniform(0, 0.03)) * height)
-        x2, y2 = x1 + round(w * width), y1 + round(h * height)
-        colour = cv2.cvtColor(np.array([[[hue, 240, 225]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
-        grey[y1:y2, x1:x2] = colour
-        boxes.append([x1, y1, x2, y2])
-    return np.ascontiguousarray(grey), np.array(boxes, np.float32)
 
 
 def _call(called: Called, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,21 +177,6 @@ def _paint(hsv: np.ndarray, hue: int) -> np.ndarray | None:
     return np.array([x, y, x + w, y + h], np.float32)
 
 
-def _visible(box: np.ndarray, image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    cut: np.ndarray = np.clip(box, 0, [width, height, width, height])
-    return cut
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    side = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    if (side <= 0).any():
-        return 0.0
-    common = float(side.prod())
-    whole = float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - common
-    return common / whole if whole > 0 else 0.0
-
-
 def _colours(called: Called, shots: list[Shot]) -> list[Finding]:
     """Red stays red: under the red box's label no blue, in every draw, while green stays green."""
     swapped, kept = 0, 0
@@ -252,7 +205,7 @@ def _colours(called: Called, shots: list[Shot]) -> list[Finding]:
 
 def _mean(shot: Shot, k: int) -> np.ndarray | None:
     """Mean colour of the inner half of where the label stands."""
-    x1, y1, x2, y2 = _visible(shot.boxes[k], shot.image)
+    x1, y1, x2, y2 = visible(shot.boxes[k], shot.image)
     dx, dy = (x2 - x1) / 4, (y2 - y1) / 4
     part = shot.image[int(y1 + dy) : int(y2 - dy), int(x1 + dx) : int(x2 - dx)]
     if part.size < 60:
@@ -270,7 +223,7 @@ def _corners(called: Called, shots: list[Shot]) -> list[Finding]:
             if paint is None or ((box[2:] >= box[:2]).all()):
                 continue
             right = np.concatenate((np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])))
-            if _iou(_visible(right, shot.image), paint) > GOOD:
+            if overlap(visible(right, shot.image), paint) > GOOD:
                 count += 1
                 turned |= {n for n, bad in (("x", box[2] < box[0]), ("y", box[3] < box[1])) if bad}
     if not count:
@@ -309,14 +262,14 @@ def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
         ]
         if len(pairs) < 2:
             continue
-        scores = [_iou(_visible(box, shot.image), paint) for box, paint in pairs]
+        scores = [overlap(visible(box, shot.image), paint) for box, paint in pairs]
         seen += 1
         if sum(score >= GOOD for score in scores) >= 0.5 * len(scores):
             continue
         lost += 1
         places.append(f"draw {number}: label {_shown(pairs[0][0])}, paint {_shown(pairs[0][1])}")
-        for text, change in _changes(number, shot):
-            fixed = [_iou(_visible(change(box), shot.image), paint) for box, paint in pairs]
+        for text, change in changes_of(number, shot):
+            fixed = [overlap(visible(change(box), shot.image), paint) for box, paint in pairs]
             if sum(score >= 0.75 for score in fixed) >= 0.7 * len(fixed):
                 explained[text] = explained.get(text, 0) + 1
                 break
@@ -354,93 +307,3 @@ def _drift(lost: int, seen: int, place: str, severity: Any, text: str, channels:
 
 def _shown(box: np.ndarray) -> str:
     return "(" + ", ".join(f"{value:.0f}" for value in box) + ")"
-
-
-def _changes(seed: int, shot: Shot) -> list[tuple[str, Any]]:
-    """What may have been forgotten, as a change of the label; text|channels."""
-    image, original = picture(seed)
-    height, width = shot.image.shape[:2]
-    was_h, was_w = image.shape[:2]
-    whole = np.array([width, height] * 2, np.float32)
-    was = np.array([was_w, was_h] * 2, np.float32)
-
-    def mirrored(box: np.ndarray, x: bool, y: bool) -> np.ndarray:
-        x1, y1, x2, y2 = box
-        if x:
-            x1, x2 = width - x2, width - x1
-        if y:
-            y1, y2 = height - y2, height - y1
-        return np.array([x1, y1, x2, y2], np.float32)
-
-    scale = min(width / was_w, height / was_h)
-    pad = np.array([(width - was_w * scale) / 2, (height - was_h * scale) / 2] * 2, np.float32)
-    changes: list[tuple[str, Any]] = [
-        (
-            "the picture is mirrored left to right, the boxes are not (or the other way round)|x",
-            lambda b: mirrored(b, True, False),
-        ),
-        (
-            "the picture is mirrored top to bottom, the boxes are not (or the other way round)|y",
-            lambda b: mirrored(b, False, True),
-        ),
-        (
-            "picture and boxes are turned by 180 degrees against each other|x y",
-            lambda b: mirrored(b, True, True),
-        ),
-        ("x and y of the boxes are swapped|x y", lambda b: b[[1, 0, 3, 2]]),
-        ("the boxes are not scaled with the picture|x y w h", lambda b: b * whole / was),
-        ("the boxes are scaled twice|x y w h", lambda b: b * was / whole),
-        ("the boxes are fractions of the picture, not pixels|x y w h", lambda b: b * whole),
-        ("the boxes lack the border of the letterbox|x y", lambda b: b + pad),
-        ("the boxes got the border of the letterbox twice|x y", lambda b: b - pad),
-        ("the boxes are in pixels of the picture before the letterbox|x y w h", lambda b: b * scale + pad),
-        ("x1, y1, w, h is returned instead of corners|w h", lambda b: np.concatenate((b[:2], b[:2] + b[2:]))),
-        (
-            "cx, cy, w, h is returned instead of corners|x y w h",
-            lambda b: np.concatenate((b[:2] - b[2:] / 2, b[:2] + b[2:] / 2)),
-        ),
-        (
-            "the boxes are mirrored about the height instead of the width|x",
-            lambda b: b + np.array([width - height, 0, width - height, 0], np.float32),
-        ),
-        (
-            "the boxes are mirrored about the width instead of the height|y",
-            lambda b: b + np.array([0, height - width, 0, height - width], np.float32),
-        ),
-    ]
-    offsets = [
-        p - _visible(b, shot.image) for b, p in zip(shot.boxes, shot.paint, strict=True) if p is not None
-    ]
-    if offsets:
-        shift = np.median(np.array(offsets), axis=0)
-        if abs(shift[0] - shift[2]) < 4 and abs(shift[1] - shift[3]) < 4:
-            names = " ".join(n for n, s in (("x", shift[0]), ("y", shift[1])) if abs(s) > 3)
-            changes.append(
-                (f"the picture is shifted, the boxes are not|{names or 'x y'}", lambda b: b + shift)
-            )
-    order = _order(shot)
-    if order:
-        changes.insert(
-            0, ("the boxes come back in another order|x y w h", lambda b: _reordered(b, shot, order))
-        )
-    del original
-    return changes
-
-
-def _order(shot: Shot) -> list[int]:
-    """Which label frames which paint, where that is a permutation and not the identity."""
-    found = []
-    for paint in shot.paint:
-        if paint is None:
-            return []
-        scores = [_iou(_visible(box, shot.image), paint) for box in shot.boxes]
-        found.append(int(np.argmax(scores)) if max(scores) > GOOD else -1)
-    return found if sorted(found) == list(range(len(found))) and found != list(range(len(found))) else []
-
-
-def _reordered(box: np.ndarray, shot: Shot, order: list[int]) -> np.ndarray:
-    for k, other in enumerate(shot.boxes):
-        if other is box or np.array_equal(other, box):
-            result: np.ndarray = shot.boxes[order[k]]
-            return result
-    return box

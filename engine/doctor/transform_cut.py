@@ -14,7 +14,7 @@ import numpy as np
 from .findings import Finding
 
 if TYPE_CHECKING:
-    from .transform import Shot
+    from .transform_shots import Shot
 
 CLOSE = 2.5
 """Pixels of rounding that a map's proof allows."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.bench import judge, met, rates, run
 from tests.faults.case import fault, legitimate, load_cases
+from tests.faults.healthy import KINDS, SECONDS, design, examine
 
 DOCTOR = importlib.util.find_spec("engine.doctor.check") is not None
 WRONG = fault("wrong", "looped", "", to="decode", channels="conf h")
@@ -75,3 +79,28 @@ def test_the_doctor_stays_as_good_as_it_is(part: int) -> None:
     slack = 0.03  # a third has its own share of the cases still missed
     for name, reached in REACHED.items():
         assert found[name] >= reached - slack, report
+
+
+@pytest.mark.skipif(not DOCTOR, reason="engine.doctor.check is not there")
+@pytest.mark.parametrize("seed", [0, 7, 20, 33, 41, 58])
+def test_a_healthy_design_drawn_at_random_has_no_error(seed: int) -> None:
+    """One of each kind; ``python -m tests.faults.healthy`` runs as many as wanted."""
+    found = examine(seed)
+    assert found.errors == [], f"{found.title}: {found.errors}"
+    assert found.seconds < 4 * SECONDS
+
+
+def test_designs_are_drawn_over_the_whole_range() -> None:
+    drawn = [design(seed) for seed in range(300)]
+    assert {d.kind for d in drawn} == set(KINDS)
+    assert {1, 80} <= {len(d.config["data"]["classes"]) for d in drawn}
+    assert {1, 2, 3} == {len(d.config["model"]["strides"]) for d in drawn}
+    assert {d.config["layout"].get("decode") for d in drawn} == {"yolov2", "yolov5", "linear"}
+    assert sum(not d.code for d in drawn) > 50
+
+
+def test_a_cut_bench_goes_on(tmp_path: Path) -> None:
+    keep = tmp_path / "outcomes.jsonl"
+    done = judge(WRONG, [CLAIM], 0, 1.0)
+    keep.write_text(json.dumps(asdict(done)) + "\n")
+    assert run([WRONG], keep=keep) == [done]

@@ -124,6 +124,45 @@ FAULTS = [
     ("descending=True", "descending=False", "detect", ("conf",)),
     ("score = p[:, 0].sigmoid() * prob", "score = p[:, 0].sigmoid()", "detect", ("class",)),
     ("p[:, 5:].softmax(-1)", "p[:, 4:].softmax(-1)", "detect", ("h", "class")),
+    # the target of conf: a function of the IoU other than the IoU
+    ("conf - ov.detach()", "conf - ov.detach()**2", "loss", ("conf",)),
+    ("conf - ov.detach()", "conf - ov.detach().sqrt()", "loss", ("conf",)),
+    ("conf - ov.detach()", "conf - (1 + ov.detach()) / 2", "loss", ("conf",)),
+    ("conf - ov.detach()", "conf - ov.detach()**3", "loss", ("conf",)),
+    # the weight of a box
+    ("weight = targets[..., 6]", "weight = targets[..., 4] * targets[..., 5]", "loss", ("weight",)),
+    ("weight = targets[..., 6]", "weight = 2 - targets[..., 4]", "loss", ("weight",)),
+    ("weight = targets[..., 6]", "weight = targets[..., 7]", "loss", ("weight", "iou")),
+    # positives
+    (
+        "pred[..., 5:][mask], targets[..., 1][mask].long()",
+        "pred[:1, ..., 5:][mask[:1]], targets[:1, ..., 1][mask[:1]].long()",
+        "loss",
+        ("class",),
+    ),
+    ("mask = targets[..., 0] > 0", "mask = targets[..., 6] > 1.9", "loss", ("mask", "weight")),
+    ("targets[..., 1][mask].long()", "targets[..., 2][mask].long()", "loss", ("class", "x")),
+    # the ignore rule
+    ("(best < 0.6)", "(best < 0.45)", "loss", ("conf",)),
+    ("(best < 0.6)", "(best < 0.8)", "loss", ("conf",)),
+    (
+        "((conf - ov.detach())**2)[mask].sum()",
+        "((conf - ov.detach())**2)[mask & (best < 0.6)].sum()",
+        "loss",
+        ("conf",),
+    ),
+    ("for truth in targets[b][mask[b]]:", "for truth in targets[mask]:", "loss", ("conf",)),
+    # far from the truth
+    ("pred[..., 3:5] - twh", "pred[..., 3:5].clamp(-1, 1) - twh.clamp(-1, 1)", "loss", ("w", "h")),
+    # maps
+    ('"total": lcls', '"maps": {"lobj": conf.transpose(1, 2)}, "total": lcls', "loss", ("conf",)),
+    ('"total": lcls', '"maps": {"lobj": conf.flip(3)}, "total": lcls', "loss", ("conf",)),
+    ('"total": lcls', '"maps": {"lobj": conf.flatten()}, "total": lcls', "loss", ("conf",)),
+    ('"total": lcls', '"maps": {"lobj": best}, "total": lcls', "loss", ("conf",)),
+    # detect
+    ("p[:, 5:].softmax(-1).max(-1)", "p[:, 5:].softmax(0).max(-1)", "detect", ("class",)),
+    ("score = p[:, 0].sigmoid() * prob", "score = p[:, 0] * prob", "detect", ("conf",)),
+    ("score = p[:, 0].sigmoid() * prob", "score = p[:, 0].sigmoid()**2 * prob", "detect", ("conf",)),
 ]
 
 
@@ -156,6 +195,9 @@ def test_a_fault_is_named(
         ("permute(0, 3, 4, 1, 2)", "permute(0, 3, 4, 1, 2).flip(1)"),
         ("self.body(images)", "self.body(images).flip(2, 3)"),
         ("return Net(head, classes)", "return Net"),
+        ("self.head(self.body(images))", "self.head(self.body(images)).sigmoid()"),
+        ("self.head(self.body(images))", "self.head(self.body(images)).relu()"),
+        ("self.head(self.body(images))", "self.head(self.body(images)).tanh()"),
     ],
 )
 def test_a_fault_of_a_network_is_named(tmp_path: Path, old: str, new: str) -> None:

@@ -282,3 +282,19 @@ def test_two_checks_of_one_file_say_the_same(tmp_path: Path) -> None:
     text = changed(PLAIN, ("conf - ov.detach()", "conf - ov"))
     first, second = (examine(tmp_path / str(k), text).to_json() for k in range(2))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+NETWORKS = {
+    "a head that begins at nothing": (
+        "self.anchors * self.channels, 1)",
+        "self.anchors * self.channels, 1)\n        nn.init.zeros_(self.head.weight)",
+    ),
+    "normalised over the whole picture": ("nn.BatchNorm2d(out)", "nn.GroupNorm(4, out)"),
+    "normalised by instance": ("nn.BatchNorm2d(out)", "nn.InstanceNorm2d(out)"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_legitimate_network_raises_no_error(tmp_path: Path, name: str) -> None:
+    report = examine(tmp_path, changed(NETWORK, NETWORKS[name]))
+    assert report.ok, errors(report)
