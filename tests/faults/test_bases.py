@@ -33,8 +33,9 @@ from tests.faults.scene import (
 )
 
 CASES = load_cases()
-RIGHT = [case for case in CASES if case.legitimate and case.code]
-FAULTS = [case for case in CASES if not case.legitimate and case.code]
+FUNCTIONS = [case for case in CASES if case.base != "loop"]  # a loop has tests of its own: it is no plug-in
+RIGHT = [case for case in FUNCTIONS if case.legitimate and case.code]
+FAULTS = [case for case in FUNCTIONS if not case.legitimate and case.code]
 DATA = [case for case in CASES if case.expected == "warning"]
 SEEDS = (1, 2, 3)
 
@@ -387,7 +388,7 @@ def test_a_data_fault_changes_the_set(case: Case, tmp_path: Path) -> None:
 
 def test_the_catalogue_is_whole() -> None:
     rows = {case.row for case in CASES}
-    assert set(range(1, 51)) - rows == {45, 46, 47, 48, 49}
+    assert set(range(1, 51)) <= rows
     assert {case.row for case in CASES if case.legitimate and case.row} == {10, 35}
     assert sum(case.legitimate for case in CASES) >= 24
     assert sum(not case.legitimate and case.row is None for case in CASES) >= 25

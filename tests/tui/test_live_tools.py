@@ -13,6 +13,7 @@ from engine.runs.events import FindingCleared, FindingRaised
 from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
 from tui.app import LiveApp
+from tui.budget import default_share
 from tui.inspect.picker import Picker
 from tui.keys import available
 from tui.screens.finding import FindingScreen
@@ -289,7 +290,8 @@ async def test_the_machine_panel_measures(tmp_path: Path) -> None:
         await until(pilot, lambda: app.live.sampler.newest is not None)
         await settled(app, pilot)
         text = app.live.query_one(MachinePanel).plain_text()
-        for words in ("cpu", "ram", "data 10.0ms", "compute", "of a core  may take 3.0%", "waits for data"):
+        may_take = f"of a core  may take {100 * default_share():.1f}%"
+        for words in ("cpu", "ram", "data 10.0ms", "compute", may_take, "waits for data"):
             assert words in text, text
 
 

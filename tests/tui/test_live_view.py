@@ -202,7 +202,7 @@ async def test_the_end_is_a_sentence_and_the_view_stays(tmp_path: Path) -> None:
         assert "✔ finished" in text
         assert "finished at step 10 of 10, epoch 2 · best mAP50" in text
         assert "next: yolotui eval" in text
-        assert "yolotui detect IMAGE --weights" in text
+        assert "yolotui detect IMAGE" in text  # a long path is cut at the screen's edge
         assert "pause" not in text.split("\n")[-1]
         await pilot.press("q")
         await pilot.pause()

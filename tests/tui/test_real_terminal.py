@@ -145,7 +145,7 @@ def test_pause_step_quit(start: Callable[..., Terminal]) -> None:
 def test_the_whole_terminal_is_used_and_a_resize_followed(start: Callable[..., Terminal]) -> None:
     terminal = start(size=(132, 40), step_seconds=0.05)
     terminal.until(lambda _: terminal.screen.display[0].rstrip().endswith("▶ training"), "a training")
-    assert len(terminal.screen.display[0].rstrip()) > 125
+    terminal.until(lambda _: len(terminal.screen.display[0].rstrip()) > 125, "a header of the whole width")
     terminal.until(lambda _: "leave" in terminal.screen.display[39], "the footer in the last row")
     terminal.resize(90, 30)
     terminal.until(lambda _: "leave" in terminal.screen.display[29], "the footer in the new last row")
