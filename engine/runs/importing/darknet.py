@@ -62,6 +62,8 @@ class DarknetReader:
         self._regions: dict[str, _Mean] = {}
         self._last = 0
         self._per_class: dict[str, float] = {}
+        self._known: float | None = None
+        """The last evaluation's score."""
         self._line = 0
         self.empty_regions = 0
         """Region lines whose head got no object."""
@@ -74,7 +76,7 @@ class DarknetReader:
         if "Avg" in text and (region := _REGION.search(text)) is not None:
             return self._region(region["head"], text[region.end("kind") :])
         if "mAP@" in text and (score := _MAP.search(text)) is not None:
-            return [self._score(score, line)]
+            return self._score(score, line)
         if "class_id" in text and (each := _CLASS.search(text)) is not None:
             self._per_class[each["name"]] = float(each["ap"]) / 100
             return []
@@ -134,12 +136,16 @@ class DarknetReader:
         self._regions = {}
         return means
 
-    def _score(self, match: re.Match[str], line: int) -> Point:
+    def _score(self, match: re.Match[str], line: int) -> list[Point]:
         at = match["at"] or match["at2"]
         value = printed(match["value"]) if match["value"] else printed(match["percent"])
         if match["percent"]:
             value = Printed(value.value / 100, value.half / 100)
+            # said again at every iteration until the next evaluation
+            if self._known is not None and abs(value.value - self._known) <= value.half + 1e-9:
+                return []
+        self._known = value.value
         name = "mAP50" if at.rstrip("0") == "5" else f"mAP@.{at}"
         point = Point(line, {name: value}, Position(), "evaluation", per_class=self._per_class or None)
         self._per_class = {}
-        return point
+        return [point]
