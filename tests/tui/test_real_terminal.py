@@ -30,7 +30,8 @@ class Terminal:
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
         arguments = [str(ROOT / "tests" / "tui" / "pty_app.py"), str(folder), json.dumps(options)]
-        environment = os.environ | {
+        sizeless = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environment = sizeless | {
             "TERM": "xterm-256color",
             "PYTHONPATH": str(ROOT),
             "COLORTERM": "truecolor",
