@@ -58,7 +58,8 @@ class DataConfig(Section):
     use_difficult: bool = False
     """VOC: whether ``difficult`` objects are trained on. They are never counted against a detector."""
     cache: Literal["auto", "ram", "none"] = "auto"
-    """Images kept decoded in memory, at the input's size; auto: where a quarter of free memory holds them."""
+    """Images kept decoded in memory, no larger than the input needs; auto: where a quarter of the free memory
+    holds them; ram: refused where they do not fit."""
 
     @field_validator("classes")
     @classmethod
@@ -141,6 +142,9 @@ class TrainConfig(Section):
     seed: int = 0
     workers: Annotated[int, Field(ge=-1)] = -1
     """Processes that load images; -1: none on the CPU, up to 8 beside a GPU."""
+    batch_norm: Literal["sync", "local"] = "sync"
+    """Several GPUs: whether batch norm takes its statistics over all of them or each over its own images. On
+    the CPU always each over its own."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, fp16 on one that has not, fp32 on the CPU."""
@@ -161,9 +165,9 @@ class AugmentConfig(Section):
     translate: Fraction = 0.0
     """Shift by up to this share of each side."""
     hue: Fraction = 0.0
-    """Shift by up to this share of the colour circle."""
+    """Turn of the colours by up to this share of their circle."""
     saturation: NotNegative = 0.0
-    """Factor between 1 / (1 + s) and 1 + s."""
+    """Factor on the distance from grey, between 1 / (1 + s) and 1 + s."""
     exposure: NotNegative = 0.0
     """Factor between 1 / (1 + e) and 1 + e."""
     gain: NotNegative = 0.0

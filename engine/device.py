@@ -72,8 +72,10 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     return Compute(chosen, dtypes[precision])
 
 
-def worker_count(wanted: int, compute: Compute) -> int:
-    """-1: none on the CPU, whose cores the training uses; up to 8 beside a GPU."""
+def worker_count(wanted: int, compute: Compute, processes: int = 1) -> int:
+    """-1: none on the CPU, whose cores the training uses; up to 8 beside a GPU, as many as there are cores
+    for where several ``processes`` of this machine train."""
     if wanted >= 0:
         return wanted
-    return 0 if compute.device.type == "cpu" else max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+    cores = len(os.sched_getaffinity(0)) // processes
+    return 0 if compute.device.type == "cpu" else max(1, min(8, cores - 1))

@@ -27,10 +27,19 @@ Progress = Callable[[int, int], None]
 
 
 def evaluation_loader(
-    dataset: Dataset, blueprint: Blueprint, batch_size: int, workers: int = 0, cache: CacheMode = "none"
+    dataset: Dataset,
+    blueprint: Blueprint,
+    batch_size: int,
+    workers: int = 0,
+    cache: CacheMode = "none",
+    rank: int = 0,
+    ranks: int = 1,
 ) -> BatchLoader:
-    """Every image once, letterboxed; ``cache`` pays where a split is scored again and again."""
-    return BatchLoader(dataset, blueprint.input_wh, batch_size, workers=workers, cache=cache)
+    """Every image once, letterboxed; ``cache`` pays where a split is scored again and again. ``rank``: the
+    images of one of several that score together."""
+    return BatchLoader(
+        dataset, blueprint.input_wh, batch_size, workers=workers, cache=cache, rank=rank, ranks=ranks
+    )
 
 
 def predict_dataset(

@@ -64,11 +64,17 @@ def train(
         bool,
         typer.Option("--resume", help="Go on with --run, or with the newest unfinished run of the config."),
     ] = False,
+    nproc: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Processes that share every batch, each with a GPU where there are any."
+        ),
+    ] = 1,
 ) -> None:
     """Train a detector: a live view on a terminal, one line per interval elsewhere."""
     from .commands.train import train as work
 
-    raise typer.Exit(work(config, code, overrides or [], run, headless, resume))
+    raise typer.Exit(work(config, code, overrides or [], run, headless, resume, nproc))
 
 
 @app.command(epilog="Example: yolotui detect photo.jpg pictures/ film.mp4 --weights runs/voc-1 --out found")

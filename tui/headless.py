@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -113,13 +113,19 @@ class HeadlessLog:
                 pass
 
 
-def train_headless(session: Session, folder: Path, log_path: Path, interval: float) -> int:
-    """Run to the end and return the exit code. The first signal stops gracefully, the second at once."""
+Signals = Callable[[Session, list[int]], AbstractContextManager[None]]
+
+
+def train_headless(
+    session: Session, folder: Path, log_path: Path, interval: float, signals: Signals | None = None
+) -> int:
+    """Run to the end and return the exit code. The first signal stops gracefully, the second at once, unless
+    ``signals`` meets them in another way."""
     subscription = session.feed.subscribe()
     thread = TrainingThread(session, log_path)
     caught: list[int] = []
     log = HeadlessLog(interval, _Output(session))
-    with _signals(session, caught):
+    with (signals or _signals)(session, caught):
         thread.start()
         while thread.is_alive():
             subscription.arrived.wait(LATENCY)

@@ -20,7 +20,7 @@ from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .assemble import Assembler, Encode, Packed, Transform
-from .draws import Draw, epoch_draws, step_draws
+from .draws import Draw, epoch_draws, part_is_empty, part_of, step_draws
 from .sample import Dataset, Problem
 
 __all__ = ["Batch", "BatchLoader", "Draw", "Encode", "Transform", "epoch_draws"]
@@ -71,7 +71,9 @@ class BatchLoader:
     not, loading stays in the calling thread and ``note`` says so.
 
     The order and every sample are pure functions of (seed, epoch, index): neither the number of workers, nor
-    the cache, nor the step at which an iteration starts changes a bit.
+    the cache, nor the step at which an iteration starts changes a bit. With several ``ranks``, ``batch_size``
+    is of all of them together and each loads its slice of every batch (of the ordered ones: every so many-th
+    image).
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class BatchLoader:
         cache: Literal["auto", "ram", "none"] = "none",
         use_difficult: bool = False,
         pin_memory: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         if not len(dataset):
             raise UserError(f"split {dataset.name!r} has no images", fix="see `yolotui data check`")
@@ -102,6 +106,7 @@ class BatchLoader:
         self._seed = seed
         self._workers = workers
         self._pin = pin_memory
+        self._rank, self._ranks = rank, ranks
         self._assembler = Assembler(
             dataset, input_wh, augment, seed, encode, transform, cache, use_difficult, shared=workers > 0
         )
@@ -126,14 +131,24 @@ class BatchLoader:
         before ``(1 - mosaic_off) * total_steps``.
         """
         draws = step_draws(self._seed, self._images, self._batch_size, first_step, total_steps, mosaic_off)
-        return self._batches(draws, augmented=True)
+        parts = (part_of(batch, self._rank, self._ranks) for batch in draws)
+        return self._batches(parts, augmented=True)
+
+    def images_of(self, step: int) -> int:
+        """Images of a 0-based step, over all ranks."""
+        return min(self._batch_size, self._images - step % self.steps_per_epoch * self._batch_size)
+
+    def is_idle(self, step: int) -> bool:
+        """Whether a step has no image for this rank: then it loads one that another rank has too."""
+        return part_is_empty(self.images_of(step), self._rank, self._ranks)
 
     def ordered_batches(self) -> Iterator[Batch]:
         """Every image once in the dataset's order, letterboxed only."""
-        size = self._batch_size
+        size = max(1, self._batch_size // self._ranks)
+        mine = range(self._rank, self._images, self._ranks)
         draws = (
-            [Draw(0, index, False) for index in range(start, min(start + size, self._images))]
-            for start in range(0, self._images, size)
+            [Draw(0, index, False) for index in mine[start : start + size]]
+            for start in range(0, len(mine), size)
         )
         return self._batches(draws, augmented=False)
 

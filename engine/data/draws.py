@@ -28,6 +28,21 @@ def epoch_draws(seed: int, images: int, epoch: int, mosaic_on: Callable[[int], b
     return [Draw(epoch, int(index), mosaic_on(place)) for place, index in enumerate(order)]
 
 
+def part_of(draws: list[Draw], rank: int, ranks: int) -> list[Draw]:
+    """A rank's slice of a batch, sizes as even as can be; where it is empty, the batch's last image."""
+    return draws[_start(len(draws), rank, ranks) : _start(len(draws), rank + 1, ranks)] or draws[-1:]
+
+
+def part_is_empty(images: int, rank: int, ranks: int) -> bool:
+    """Whether a batch of so many images leaves none for a rank."""
+    return _start(images, rank, ranks) == _start(images, rank + 1, ranks)
+
+
+def _start(images: int, rank: int, ranks: int) -> int:
+    # rounded up: the leader's slice is never empty
+    return -(-images * rank // ranks)
+
+
 def step_draws(
     seed: int, images: int, batch_size: int, first_step: int, total_steps: int, mosaic_off: float
 ) -> Iterator[list[Draw]]:

@@ -5,6 +5,8 @@ What is kept is what the decoder gives, uint8: so a cache changes the speed and 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Sequence
 from typing import Literal
@@ -103,10 +105,11 @@ class DecodedImages:
 
 def _free_memory(shared: bool) -> int:
     free = int(psutil.virtual_memory().available)
-    try:
-        return min(free, shutil.disk_usage("/dev/shm").free) if shared else free
-    except OSError:  # no such folder outside Linux: shared memory is then bounded by memory alone
-        return free
+    # no such folder outside Linux: shared memory is then bounded by memory alone
+    with contextlib.suppress(OSError):
+        free = min(free, shutil.disk_usage("/dev/shm").free) if shared else free
+    # of several processes that train on this machine, each keeps its own
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _zeros(count: int, shared: bool) -> torch.Tensor:

@@ -18,6 +18,7 @@ import dataclasses
 import json
 import math
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,6 +232,22 @@ def save(snapshot: Snapshot, path: str | Path) -> None:
     tensors = _separate(snapshot.tensors)
     metadata = {"yolotui": json.dumps(about, allow_nan=False)}
     write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=metadata))
+
+
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """The file as it would be written: for another process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "step.safetensors"
+        save(snapshot, path)
+        return path.read_bytes()
+
+
+def from_bytes(data: bytes) -> Snapshot:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "step.safetensors"
+        path.write_bytes(data)
+        found = load(path)
+        return dataclasses.replace(found, tensors=dict(found.tensors))
 
 
 def load(path: str | Path) -> Snapshot:

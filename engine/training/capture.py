@@ -59,7 +59,10 @@ class Captures:
 
     def keep(self, captured: Captured, step: int, epoch: int, reason: str) -> Path:
         """Onto the disk, now."""
-        return self.write(as_snapshot(captured, self._blueprint, self._user, step, epoch, reason))
+        return self.write(self.made(captured, step, epoch, reason))
+
+    def made(self, captured: Captured, step: int, epoch: int, reason: str) -> Snapshot:
+        return as_snapshot(captured, self._blueprint, self._user, step, epoch, reason)
 
     def write(self, snapshot: Snapshot) -> Path:
         path = snapshot_path(self._folder, snapshot.step)

@@ -13,6 +13,7 @@ from typing import Literal
 from ..runs import requests
 
 Request = Literal["checkpoint", "snapshot"]
+MEANWHILE = 10.0
 
 
 class Control:
@@ -118,13 +119,16 @@ class Control:
         serve: Callable[[Request], None],
         on_pause: Callable[[], None],
         on_resume: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> bool:
         """Block while paused, serving requests; True for one more step, False to stop.
 
-        ``on_pause`` is called before the first wait, ``on_resume`` before the step that ends the pause.
+        ``on_pause`` is called before the first wait, ``on_resume`` before the step that ends the pause,
+        ``meanwhile`` every 10 seconds of it.
         """
         announced = False
         while True:
+            waited = False
             with self._changed:
                 requests, self._requests = self._requests, []
                 if not requests:
@@ -134,8 +138,13 @@ class Control:
                     if go_on and self._paused:
                         self._steps_allowed -= 1
                     if not go_on and announced:
-                        self._changed.wait()
-                        continue
+                        told = self._changed.wait(MEANWHILE if meanwhile else None)
+                        if told or meanwhile is None:
+                            continue
+                        waited = True
+            if waited and meanwhile is not None:
+                meanwhile()
+                continue
             if not requests and go_on:
                 if announced:
                     on_resume()

@@ -6,20 +6,27 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..config import Config
 from ..data.batches import Batch
 from ..doctor.monitors import Monitors, Setting, not_finite
+from ..evaluate import evaluate
 from ..learning.schedule import learning_rate
 from ..predictor import make_predictor
 from ..runs import events as ev
 from ..runs.folder import RunFolder
-from ..scoring import score_dataset
+from ..runs.snapshots import Snapshot, from_bytes, to_bytes
+from ..scoring import predict_dataset
 from .capture import Captures
 from .checkpoint import random_state, restore_random_state, save_model, save_state
 from .control import Control, Request
+from .distributed import Group
+from .orders import Order, Orders
 from .planning import steps_for_minutes
 from .progress import MOST_UNREAD, EpochTotals, PendingStep, StepReader
 from .setup import Parts
@@ -38,8 +45,10 @@ class Loop:
         emit: Callable[[ev.Event], None],
         captures: Captures,
         state: dict[str, Any] | None,
+        group: Group | None = None,
     ) -> None:
         self.config = config
+        self.group = group or Group()
         self.parts = parts
         self.folder = folder
         self.control = control
@@ -51,14 +60,21 @@ class Loop:
         self.total_steps = config.train.epochs * self.steps_per_epoch
         self._state = state
         self._stepper = Stepper(
-            parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute
+            parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute, self.group
         )
+        self._orders = Orders(control, self.group, self._stepper.agree_anew)
         self._rate_factor = 1.0
         self._best = -math.inf
         self._overwritten = self._lost = 0
+        self._skipped: list[str] = []
+        """Lines of this epoch, for the leader to say."""
+        self._met = [0.0] * len(parts.blueprint.classes)
+        """Objects a class of this epoch, for the leader's monitors."""
         self._unread: deque[tuple[int, int, Batch]] = deque(maxlen=MOST_UNREAD + 1)
         """Step, images seen before it, and batch of every step whose losses are unread."""
         self._captured: list[tuple[int, Captured]] = []
+        self._failed: ev.StepDone | None = None
+        """The step whose losses turned out not to be finite."""
 
     @property
     def epoch(self) -> int:
@@ -75,7 +91,9 @@ class Loop:
             self._stepper.find_terms(next(self.parts.loader.train_batches(0, 1)))
         if self._state is None and self.config.train.minutes:
             self._measure()
-        self._reader = StepReader(self._stepper.term_names, self.parts.compute.device)
+        self._reader = StepReader(
+            self._stepper.term_names, self.parts.compute.device, counted=self.group.size > 1
+        )
         self._totals = self._new_totals()
         self._monitors = self._new_monitors()
         if self._state is not None:
@@ -84,32 +102,52 @@ class Loop:
         batches = self.parts.loader.train_batches(self.step, self.total_steps, self.config.augment.mosaic_off)
         self.emit(ev.StateChanged("training"))
         while self.step < self.total_steps:
-            if not self.control.wait_turn(self._serve, self._on_pause, self._on_resume):
-                return self._stopped()
+            match self._orders.next(
+                self._serve, self._on_pause, self._on_resume, self._bad_step, self._stepper.changed
+            ):
+                case Order.STOP:
+                    return self._stopped()
+                case Order.FAIL:
+                    return self._not_finite(self._orders.bad_step)
             self._one_step(batches)
             epoch_done = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
             if self._reader.due() or epoch_done:
-                failed = self._read()
-                if failed is not None:
-                    return failed
+                self._read()
             if epoch_done:
+                if self._orders.agree_on_failure(self._bad_step()):
+                    return self._not_finite(self._orders.bad_step)
                 self._end_epoch()
         return self._finished()
+
+    def _bad_step(self, read_all: bool = False) -> int:
+        if read_all:
+            self._read()
+        return self._failed.step if self._failed is not None else 0
 
     def _one_step(self, batches: Iterator[Batch]) -> None:
         started = time.perf_counter()
         batch = next(batches)
         loaded = time.perf_counter()
         scheduled, rate = self._rates()
-        capture = self.captures.wants(self.step + 1, self.control.capturing)
-        look = self._monitors.look(self.step + 1, rate, scheduled, batch.labels)
-        result = self._stepper.step(batch, rate, self.seen, capture, look)
+        capture = self.group.leads and self.captures.wants(self.step + 1, self.control.capturing)
+        look = None
+        if self.group.leads:
+            look = self._monitors.look(self.step + 1, rate, scheduled, batch.labels)
+        idle = self.parts.loader.is_idle(self.step)
+        result = self._stepper.step(batch, rate, self.seen, capture, look, idle)
         self._unread.append((self.step + 1, self.seen, batch))
+        # in a group the part at hand says nothing of pictures that could not be read elsewhere
+        self.seen += len(batch) if self.group.size == 1 else self.parts.loader.images_of(self.step)
         self.step += 1
-        self.seen += len(batch)
         if result.captured is not None:
             self._captured.append((self.step, result.captured))
-        self._report_batch(batch)
+        if not idle:
+            self._report_batch(batch)
+        if not self.group.leads:
+            if not idle:
+                met = self._monitors.counts(batch.labels)
+                self._met = [a + b for a, b in zip(self._met, met, strict=True)]
+            return
         self._reader.add(
             PendingStep(
                 step=self.step,
@@ -126,18 +164,21 @@ class Loop:
 
     def _rates(self) -> tuple[float, float]:
         """Of the next step: as scheduled, and as used."""
-        factor = self.control.take_lr_factor()
-        if factor is not None:
+        factor = self._orders.rate_factor
+        if factor != self._rate_factor:
             self._rate_factor = factor
             self._log(f"learning rate x {factor:g} from step {self.step + 1}")
         scheduled = learning_rate(self.step, self.total_steps, self.steps_per_epoch, self.config.train)
         return scheduled, scheduled * self._rate_factor
 
-    def _read(self) -> ev.RunEnded | None:
-        """Read the losses of the steps since last time; a run that met a non-finite value ends here."""
+    def _read(self) -> None:
+        """Read the losses of the steps since last time; a run that met a non-finite value ends after it."""
+        if self._failed is not None:
+            return
         for done, measured in self._reader.read(self.parts.compute.memory_used()):
             if not _finite(done, self.parts.compute.scaled):
-                return self._not_finite(done)
+                self._failed = done
+                return
             self._totals.add(done)
             self.emit(done)
             self._monitors.take(done, measured)
@@ -148,14 +189,15 @@ class Loop:
             self.captures.take(captured, step, -(-step // self.steps_per_epoch))
         self._captured.clear()
         self._unread.clear()
-        return None
 
     # ends
 
     def _end_epoch(self) -> None:
-        summary = self._totals.event(self.epoch, self.step)
-        self.emit(summary)
-        self._monitors.epoch_done(summary)
+        self._hear_of_batches()
+        if self.group.leads:
+            summary = self._totals.event(self.epoch, self.step)
+            self.emit(summary)
+            self._monitors.epoch_done(summary)
         self._totals = self._new_totals()
         if self._overwritten and self.epoch == 1:  # about the same in every epoch: once is enough
             self._log(
@@ -177,34 +219,47 @@ class Loop:
         return ev.RunEnded("finished", message, self.step, self.epoch, 0)
 
     def _stopped(self) -> ev.RunEnded:
-        failed = self._read()
-        if failed is not None:
-            return failed
         self.emit(ev.StateChanged("stopping"))
         self._checkpoint()
         message = f"stopped after step {self.step} of {self.total_steps}; go on with --resume"
         return ev.RunEnded("stopped", message, self.step, self.epoch, 0)
 
-    def _not_finite(self, done: ev.StepDone) -> ev.RunEnded:
+    def _not_finite(self, step: int) -> ev.RunEnded:
         """The bad step was never applied: keep its tensors, go back to the step before it, and end."""
+        seen, batch = self._batch_of(step)
+        self.step, self.seen = step - 1, seen
+        captured = self._stepper.look(batch, seen)
+        done = self._failed
+        if done is None:  # the leader has read it, and tells
+            self._blamed(captured, step, "")
+            return ev.RunEnded("failed", "the leader tells", self.step, self.epoch, 1)
         what = next(
             (f"{name} is {value}" for name, value in done.terms.items() if not math.isfinite(value)),
             f"the gradient's norm is {done.grad_norm}",
         )
         term = any(not math.isfinite(value) for value in done.terms.values())
         self.emit(not_finite(done.step, what, "loss" if term else "loop"))
-        seen, batch = self._batch_of(done.step)
-        self.step, self.seen = done.step - 1, seen
-        captured = self._stepper.look(batch, seen)
-        path = self.captures.keep(captured, done.step, done.epoch, f"non-finite: {what}")
+        snapshot = self._blamed(captured, step, f"non-finite: {what}")
+        path = self.captures.write(snapshot)
         self._checkpoint()
-        self._log(f"step {done.step}: {what}; images {', '.join(batch.paths)}", "error")
-        files = ", ".join(Path(image).name for image in batch.paths)
+        self._log(f"step {done.step}: {what}; images {', '.join(snapshot.paths)}", "error")
+        files = ", ".join(Path(image).name for image in snapshot.paths)
         message = (
             f"{what} at step {done.step} (epoch {done.epoch}, iteration {done.iteration}); images {files}; "
             f"the step was not applied; its tensors are in {path}"
         )
         return ev.RunEnded("failed", message, self.step, self.epoch, 1)
+
+    def _blamed(self, captured: Captured, step: int, reason: str) -> Snapshot:
+        """The tensors of that rank's part of the batch which is not finite, at every rank."""
+        epoch = -(-step // self.steps_per_epoch)
+        own = self.captures.made(captured, step, epoch, reason)
+        if self.group.size == 1:
+            return own
+        whole = captured.is_finite()
+        parts = self.group.collect(None if whole else to_bytes(own))
+        bad = next((part for part in parts if part is not None), None)
+        return own if bad is None else replace(from_bytes(bad), reason=reason)
 
     # between two steps
 
@@ -232,8 +287,14 @@ class Loop:
         model = self._stepper.averaged
         was_training = model.training
         predictor = make_predictor(model.eval(), self.parts.blueprint, self.parts.user, self.parts.compute)
-        scores = score_dataset(predictor, self.parts.val, self.parts.val_loader)
+        found = predict_dataset(predictor, self.parts.val, self.parts.val_loader)
         model.train(was_training)
+        parts = self.group.collect(found)
+        if not self.group.leads:
+            return
+        scores = evaluate(
+            self.parts.val.samples, [one for part in parts for one in part], self.parts.val.classes
+        )
         best = scores.map50_95 > self._best
         if best:
             self._best = scores.map50_95
@@ -255,6 +316,9 @@ class Loop:
         )
 
     def _checkpoint(self, finished: bool = False) -> None:
+        """The leader's alone: every rank holds the same."""
+        if not self.group.leads:
+            return
         self.emit(ev.StateChanged("saving"))
         blueprint = self.parts.blueprint.to_json()
         save_model(self.folder.last, self._stepper.averaged, blueprint)
@@ -277,11 +341,15 @@ class Loop:
     def _load(self, state: dict[str, Any]) -> None:
         self._stepper.load_state(state)
         self.step, self.seen = state["step"], state["seen"]
-        self.total_steps, self._rate_factor = state["total_steps"], state["rate_factor"]
+        self.total_steps = state["total_steps"]
+        self._rate_factor = self._orders.rate_factor = state["rate_factor"]
         self._best = state["best"]
         self._totals.load_state(state["totals"])
         self._monitors.load_state(state.get("monitors"))
-        restore_random_state(state["random"])
+        if self.group.leads:
+            restore_random_state(state["random"])
+        else:
+            torch.manual_seed(hash((self.config.train.seed, self.group.rank, self.step)))
         self._log(f"resumed after step {self.step}")
 
     def _keep_spike(self, done: ev.StepDone, leapt: str) -> None:
@@ -299,9 +367,24 @@ class Loop:
     def _batch_of(self, step: int) -> tuple[int, Batch]:
         return next((seen, batch) for number, seen, batch in self._unread if number == step)
 
+    def _hear_of_batches(self) -> None:
+        """What the other ranks' parts of this epoch's batches were like."""
+        if self.group.size == 1:
+            return
+        heard = self.group.collect((self._overwritten, self._lost, self._skipped))
+        counts = self.group.exchange([0.0] * len(self._met) if self.group.leads else self._met)
+        self._skipped, self._met = [], [0.0] * len(self._met)
+        if self.group.leads:
+            self._monitors.also_met([int(count) for count in counts])
+            self._overwritten, self._lost = (sum(each[0] for each in heard), sum(each[1] for each in heard))
+            for line in (line for _, _, lines in heard[1:] for line in lines):
+                self._log(line, "warning")
+
     def _report_batch(self, batch: Batch) -> None:
         for problem in batch.skipped:
-            self._log(f"skipped {problem.path}: {problem.detail}", "warning")
+            line = f"skipped {problem.path}: {problem.detail}"
+            self._log(line, "warning")
+            self._skipped.append(line)
         self._overwritten += batch.targets.overwritten
         self._lost += batch.targets.lost
 
@@ -316,6 +399,7 @@ class Loop:
             self.config.train,
             self.parts.compute,
             self.config.augment.mosaic_off,
+            self.group,
         )
         self._log(
             f"{self.config.train.minutes:g} minutes at {seconds * 1e3:.0f} ms a step: "
@@ -335,7 +419,9 @@ class Loop:
                 batch_size=self.config.train.batch_size,
                 images=len(self.parts.train),
                 classes=self.parts.blueprint.classes,
-                device=self.parts.compute.name,
+                device=f"{self.group.size} x {self.parts.compute.name}"
+                if self.group.size > 1
+                else self.parts.compute.name,
                 network=self.config.model.name,
                 parameters=sum(p.numel() for p in self._stepper.model.parameters()),
                 first_step=self.step,

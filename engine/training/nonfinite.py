@@ -35,6 +35,14 @@ class RunningStatistics:
         """Remember the statistics as they stand before a forward pass."""
         self._kept.copy_(self.flat)
 
+    def moved(self) -> Tensor:
+        """How far the forward pass moved them."""
+        return self.flat - self._kept
+
+    def move(self, by: Tensor) -> None:
+        """From where they were kept, in the place of what the forward pass did."""
+        torch.add(self._kept, by, out=self.flat)
+
     def restore_unless(self, finite: Tensor) -> None:
         """Put the remembered statistics back where ``finite`` (a scalar on the device) is false."""
         torch.where(finite, self.flat, self._kept, out=self.flat)

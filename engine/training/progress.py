@@ -21,8 +21,8 @@ READ_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class PendingStep:
-    """A step done, its losses still on the device (``record``: the terms in order, the gradient's norm,
-    and what the monitors measured)."""
+    """A step done, its losses still on the device (``record``: the terms in order, the gradient's norm, in a
+    group the images and objects of all ranks, and what the monitors measured)."""
 
     step: int
     epoch: int
@@ -81,8 +81,10 @@ class EpochTotals:
 class StepReader:
     """Holds what is unread and reads it when it is time to, or when somebody must know."""
 
-    def __init__(self, terms: Sequence[str], device: torch.device) -> None:
+    def __init__(self, terms: Sequence[str], device: torch.device, counted: bool = False) -> None:
+        """``counted``: images and objects stand in the records."""
         self._terms = tuple(terms)
+        self._counted = counted
         self._immediate = device.type == "cpu"  # nothing to wait for there
         self._pending: list[PendingStep] = []
         self._read_at = time.monotonic()
@@ -104,6 +106,7 @@ class StepReader:
         values = iter(torch.cat([pending.record for pending in self._pending]).tolist())
         table = [list(islice(values, len(pending.record))) for pending in self._pending]
         width = len(self._terms) + 1
+        measured = width + 2 * self._counted
         done = [
             (
                 StepDone(
@@ -113,13 +116,13 @@ class StepReader:
                     lr=pending.lr,
                     terms=dict(zip(self._terms, row, strict=False)),
                     grad_norm=row[width - 1],
-                    images=pending.images,
-                    objects=pending.objects,
+                    images=int(row[width]) if self._counted else pending.images,
+                    objects=int(row[width + 1]) if self._counted else pending.objects,
                     data_seconds=pending.data_seconds,
                     seconds=pending.seconds,
                     memory=memory,
                 ),
-                row[width:],
+                row[measured:],
             )
             for pending, row in zip(self._pending, table, strict=True)
         ]

@@ -24,6 +24,7 @@ from ..nets.weights import load_what_fits
 from ..predictor import find_weights
 from ..scoring import evaluation_loader
 from ..yolo.plugin import UserFunctions, load_functions
+from .distributed import Group
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ class Parts:
             self.val_loader.close()
 
 
-def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
+def put_together(config: Config, kept: dict[str, Any] | None = None, group: Group | None = None) -> Parts:
     """Read the data, choose anchors, build the network. Raises ``UserError``.
 
-    ``kept``: the blueprint (as JSON) of the run that goes on, whose anchors are not fitted anew.
+    ``kept``: the blueprint (as JSON) of the run that goes on, whose anchors are not fitted anew. ``group``:
+    this process is one of several, and loads its part of the data.
     """
+    group = group or Group()
     notes: list[str] = []
     user = load_functions(config.code.file)
-    compute = choose_compute(config.train.device, config.train.precision)
+    compute = choose_compute(group.device or config.train.device, config.train.precision)
     head_strides(config.model)  # a network and an input that do not fit are said before any data is read
     train = open_split(config.data, config.data.train)
     val = open_split(config.data, config.data.val) if config.data.val else None
@@ -70,7 +73,9 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
         notes.append(
             f"started from {config.model.weights}: {copied} tensors copied, {len(missing)} fresh{first}"
         )
-    workers = worker_count(config.train.workers, compute)
+    if group.size > 1:
+        torch.manual_seed(config.train.seed + group.rank)  # other dropout on other images
+    workers = worker_count(config.train.workers, compute, group.local_size)
     loader = BatchLoader(
         train,
         blueprint.input_wh,
@@ -83,12 +88,22 @@ def put_together(config: Config, kept: dict[str, Any] | None = None) -> Parts:
         cache=config.data.cache,
         use_difficult=config.data.use_difficult,
         pin_memory=compute.device.type == "cuda",
+        rank=group.rank,
+        ranks=group.size,
     )
     if loader.note:
         notes.append(loader.note)
     val_loader = None
     if val is not None:
-        val_loader = evaluation_loader(val, blueprint, config.train.batch_size, workers, config.data.cache)
+        val_loader = evaluation_loader(
+            val,
+            blueprint,
+            config.train.batch_size,
+            workers,
+            config.data.cache,
+            rank=group.rank,
+            ranks=group.size,
+        )
     return Parts(train, val, blueprint, user, compute, model, loader, val_loader, notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from ..doctor.monitors import Look
 from ..learning.optimizer import build_optimizer, set_rate
 from ..yolo.detector import Detector
 from ..yolo.loss import TERMS
+from .distributed import Group
 from .ema import Ema
 from .nonfinite import FiniteFlag, RunningStatistics
+from .sharing import Sharing, alone
 
 Pred = Tensor | list[Tensor]
 
@@ -35,6 +38,10 @@ class Captured:
     maps: dict[str, list[Tensor]]
     terms: dict[str, Tensor]
 
+    def is_finite(self) -> bool:
+        """Whether its terms and their gradients are."""
+        return all(bool(each.isfinite().all()) for each in (*self.terms.values(), *self.grads))
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -48,8 +55,19 @@ class StepResult:
 class Stepper:
     """The network, its optimizer and its average: all that a step changes."""
 
-    def __init__(self, model: nn.Module, detector: Detector, config: TrainConfig, compute: Compute) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        detector: Detector,
+        config: TrainConfig,
+        compute: Compute,
+        group: Group | None = None,
+    ) -> None:
+        """``group``: the ranks that train together, each with its part of every batch; None: this one."""
         self.compute = compute
+        self.group = group or Group()
+        if self.group.size > 1 and config.batch_norm == "sync" and compute.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.config = config
         self.detector = detector.to(compute.device)
         self.model = model.to(compute.device, memory_format=compute.memory_format).train()  # type: ignore[call-overload]
@@ -59,7 +77,21 @@ class Stepper:
         self.ema = Ema(self.model, config.ema) if config.ema else None
         self.finite = FiniteFlag(compute.device)
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.sharing: Sharing | None = None
+        if self.group.size > 1:
+            self.sharing = Sharing(
+                self.group, self.detector, self._parameters, self.statistics, compute.device
+            )
         self.term_names: tuple[str, ...] = (*TERMS, "total")
+
+    @property
+    def changed(self) -> bool:
+        """Whether this rank has something to say to ``agree_anew`` about."""
+        return self.sharing is not None and self.sharing.gradients.changed
+
+    def agree_anew(self) -> None:
+        if self.sharing is not None:
+            self.sharing.gradients.agree_anew()
 
     @property
     def averaged(self) -> nn.Module:
@@ -67,18 +99,29 @@ class Stepper:
         return self.ema.model if self.ema is not None else self.model
 
     def step(
-        self, batch: Batch, rate: float, seen: int, capture: bool = False, look: Look | None = None
+        self,
+        batch: Batch,
+        rate: float,
+        seen: int,
+        capture: bool = False,
+        look: Look | None = None,
+        idle: bool = False,
     ) -> StepResult:
-        """One update; withheld where a term or a gradient is not finite."""
+        """One update; withheld where a term or a gradient is not finite. In a group ``batch`` is this rank's
+        part; ``idle``: there was none for it (see ``Sharing``)."""
         moved = batch.to(self.compute.device, non_blocking=True)
         self.statistics.keep()
-        terms, pred = self._backward(moved, seen, capture, look)
+        if self.sharing is None:
+            terms, pred = self._backward(moved, seen, capture, look)
+        else:
+            self.sharing.begin(moved, idle)
+            terms, pred = self._backward(moved, seen, capture, look, self.sharing)
         if self.compute.scaled:
             self.scaler.unscale_(self.optimizer)
         norm = self._clip()
-        record = self.record(terms, norm)
+        record = self.record(terms, norm) if self.sharing is None else self.sharing.record(norm)
         # the scaler meets fp16's overflows of gradients by itself: there only the terms count
-        self.finite.observe(record[:-1] if self.compute.scaled else record)
+        self.finite.observe(record[: len(self.term_names)] if self.compute.scaled else record)
         set_rate(self.optimizer, rate)
         if look is not None:
             look.before_update(moved.targets)
@@ -93,24 +136,35 @@ class Stepper:
         """A step's tensors without the step: nothing that training depends on is changed."""
         moved = batch.to(self.compute.device)
         self.statistics.keep()
-        terms, pred = self._backward(moved, seen, capture=True)
+        with alone(self.model, self.group):
+            terms, pred = self._backward(moved, seen, capture=True)
         self.optimizer.zero_grad(set_to_none=True)
         self.statistics.restore_unless(torch.zeros_like(self.finite.value))
         return self._captured(batch, moved, pred, terms)
 
     def _backward(
-        self, batch: Batch, seen: int, capture: bool, look: Look | None = None
+        self,
+        batch: Batch,
+        seen: int,
+        capture: bool,
+        look: Look | None = None,
+        sharing: Sharing | None = None,
     ) -> tuple[dict[str, Any], Pred]:
         with self.compute.autocasting():
             pred = as_float(self.model(self.images(batch)))
         if capture:
             for each in self.detector.as_list(pred):
                 each.retain_grad()
-        terms = self.detector.loss(pred, batch.targets, seen=seen, maps=capture)
+        if sharing is None:
+            terms = self.detector.loss(pred, batch.targets, seen=seen, maps=capture)
+        else:
+            sharing.forward_done()
+            terms = sharing.loss(pred, batch, self.term_names, seen, maps=capture)
         if look is not None:
             look.loss_made(terms, self.detector.as_list(pred))
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(terms["total"]).backward()
+        with sharing.backward() if sharing is not None else nullcontext():
+            self.scaler.scale(terms["total"]).backward()
         return terms, pred
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from ..layout import CANONICAL, Head, Layout
 from .assign import Assigned, Positives, Rule, assign
 from .decode import decode_boxes
 from .detect import detect
-from .loss import LossProfile, LossResult, loss
+from .loss import LossProfile, LossResult, Whole, loss
 from .plugin import UserFunctions, with_keywords
 
 Pred = Tensor | list[Tensor]
@@ -97,14 +97,17 @@ class Detector:
         """As ``decode``, on canonical axes ``[B, H, W, A, 4]``."""
         return self.layout.to_canonical_axes(self.decode(pred, head), head, 4)
 
-    def loss(self, pred: Pred, encoded: Encoded, *, seen: int = 0, maps: bool = False) -> dict[str, Any]:
-        """The terms by name, ``total`` among them, and ``maps`` where asked for and to be had.
+    def loss(
+        self, pred: Pred, encoded: Encoded, *, seen: int = 0, maps: bool = False, whole: Whole | None = None
+    ) -> dict[str, Any]:
+        """The terms by name, ``total`` among them, and ``maps`` where asked for and to be had. ``whole``: of
+        the batch that this is a part of; the user's own loss is not told.
 
         Maps are ``{term: [one value a slot in the declared axes, a head]}``.
         """
         user = self.user.get("loss")
         if user is None:
-            return self._reference_loss(pred, encoded, seen, maps)
+            return self._reference_loss(pred, encoded, seen, maps, whole)
         heads = self.one_or_list(self.heads)
         terms: dict[str, Any] = dict(user(pred, self.one_or_list(encoded.targets), heads))
         if "total" not in terms:
@@ -138,7 +141,9 @@ class Detector:
     def _canonical(self, pred: Pred) -> list[Tensor]:
         return [self.layout.read_pred(p, h) for p, h in zip(self.as_list(pred), self.heads, strict=True)]
 
-    def _reference_loss(self, pred: Pred, encoded: Encoded, seen: int, maps: bool) -> dict[str, Any]:
+    def _reference_loss(
+        self, pred: Pred, encoded: Encoded, seen: int, maps: bool, whole: Whole | None
+    ) -> dict[str, Any]:
         layout, heads = self.layout, self.heads
         targets = [layout.read_targets(t, h) for t, h in zip(encoded.targets, heads, strict=True)]
         positives = encoded.positives or [Positives(t[..., 0].nonzero()) for t in targets]
@@ -151,6 +156,7 @@ class Detector:
             self.user.get("iou"),
             seen=seen,
             maps=maps,
+            whole=whole,
         )
         self._fill_iou(encoded, positives, result)
         terms: dict[str, Any] = dict(result.terms)

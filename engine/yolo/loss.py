@@ -52,6 +52,15 @@ class LossProfile:
         return torch.stack([terms[name] for name in self.total]).sum()
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Images and positives of the batch that this one is a part of, scalars on the device: terms normalised
+    by them add up over the parts to those of the whole."""
+
+    images: Tensor
+    positives: Tensor
+
+
 @dataclass
 class LossResult:
     """``terms``: scalars by name, ``total`` among them. ``maps``: each term's share a slot, a
@@ -88,12 +97,14 @@ def loss(
     *,
     seen: int = 0,
     maps: bool = False,
+    whole: Whole | None = None,
 ) -> LossResult:
     """All terms over all heads.
 
     ``preds``: canonical ``[B, H, W, A, 5 + C]`` a head. ``decode`` is a name or somebody's own function,
     ``iou`` somebody's own ``[..., 4], [..., 4] -> [...]`` on cx, cy, w, h. ``seen``: images seen so far, for
-    the pull to the priors. Fills the ``iou`` channel of ``assigned.targets``.
+    the pull to the priors. ``whole``: of a batch in parts, what all of them hold; the reductions are its.
+    Fills the ``iou`` channel of ``assigned.targets``.
     """
     parts = [
         _head_terms(pred, target, positives.index, assigned.truths, head, profile, decode, iou, seen)
@@ -101,9 +112,12 @@ def loss(
             preds, assigned.targets, assigned.positives, heads, strict=True
         )
     ]
-    batch = preds[0].shape[0]
-    positives = max(1, sum(len(part.box) for part in parts))
-    slots = sum(part.conf.numel() for part in parts)
+    batch: float | Tensor = preds[0].shape[0]
+    positives: float | Tensor = max(1, sum(len(part.box) for part in parts))
+    slots: float | Tensor = sum(part.conf.numel() for part in parts)
+    if whole is not None:
+        slots = slots / batch * whole.images
+        batch, positives = whole.images, whole.positives.clamp(min=1)
     matched = {"batch": batch, "positives": positives, "mean": positives}[profile.reduction]
     dense = {"batch": batch, "positives": positives, "mean": slots}[profile.reduction]
 
@@ -265,7 +279,7 @@ def _sum(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _maps(
-    parts: Sequence[_HeadTerms], profile: LossProfile, matched: int, dense: int
+    parts: Sequence[_HeadTerms], profile: LossProfile, matched: float | Tensor, dense: float | Tensor
 ) -> dict[str, list[Tensor]]:
     maps: dict[str, list[Tensor]] = {name: [] for name in TERMS}
     for part in parts:

@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from engine.config import load_config
+from engine.config import Config, load_config
 from engine.errors import UserError
+from engine.runs.choosing import choose_run
+from engine.training.launch import LEADER_FIRST, check_batch, is_spokesman, was_launched
 
-from ..console import is_interactive
+from ..console import USAGE, is_interactive
 
 
 def train(
-    source: Path, code: Path | None, overrides: list[str], run: Path | None, headless: bool, resume: bool
+    source: Path,
+    code: Path | None,
+    overrides: list[str],
+    run: Path | None,
+    headless: bool,
+    resume: bool,
+    nproc: int = 1,
 ) -> int:
     """Returns the exit code."""
+    try:
+        return _train(source, code, overrides, run, headless, resume, nproc)
+    except UserError:
+        if is_spokesman():
+            raise
+        time.sleep(LEADER_FIRST)
+        return USAGE
+
+
+def _train(
+    source: Path,
+    code: Path | None,
+    overrides: list[str],
+    run: Path | None,
+    headless: bool,
+    resume: bool,
+    nproc: int,
+) -> int:
     config = load_config(source, overrides)
     if code is not None and not code.is_file():
         raise UserError("no such file", where=f"--code {code}", fix="name a Python file")
+    if was_launched():
+        if nproc > 1:
+            raise UserError("a launcher has started several already", where="--nproc", fix="leave it out")
+        from ..rank import train_rank
+
+        return train_rank(config, source, code, run, resume)
     interactive = is_interactive() and not headless
+    if nproc > 1:
+        check_batch(config, nproc)
+        return _train_several(config, source, code, overrides, run, resume, nproc, interactive)
     if interactive:
         # Seconds of imports and reading lie ahead: an empty terminal would look like a hang.
         print(f"yolotui: setting up {source}", flush=True)
-    from engine.training.session import Training, choose_run
+    from engine.training.session import Training
 
-    training = Training(
-        config, choose_run(config, source, run, resume), source=source, code=code, resume=resume
-    )
+    training = Training(config, choose_run(source, run, resume), source=source, code=code, resume=resume)
     folder = training.folder
     if not interactive:
         from ..headless import train_headless
@@ -39,3 +73,29 @@ def train(
     status = run_live(app)
     leave(status, app.thread.is_alive())
     return status
+
+
+def _train_several(
+    config: Config,
+    source: Path,
+    code: Path | None,
+    overrides: list[str],
+    run: Path | None,
+    resume: bool,
+    nproc: int,
+    interactive: bool,
+) -> int:
+    from ..ranks import Ranks, output_file, show, wait_for
+
+    folder = choose_run(source, run, resume)
+    command = ["train", str(source), "--run", str(folder), "--headless"]
+    command += [part for each in overrides for part in ("--set", each)]
+    command += ["--code", str(code)] if code else []
+    command += ["--resume"] if resume else []
+    if not interactive:
+        return wait_for(Ranks(nproc, config.train.device, folder, command, None))
+    print(f"yolotui: setting up {source} in {nproc} processes", flush=True)
+    output = output_file()
+    with output.open("ab") as file:
+        ranks = Ranks(nproc, config.train.device, folder, command, file.fileno())
+    return show(ranks, output)

@@ -128,7 +128,7 @@ class Monitors:
         look = None
         with self.guarded():
             self._judge(self._rate.step(step, rate, scheduled), step)
-            truths = self._count(labels)
+            truths = self.counts(labels)
             self._classes.count(truths)
             sampled = step in FIRST or step in TERMS_FIRST or step >= self._next
             if sampled:
@@ -141,7 +141,13 @@ class Monitors:
                     self.movement.follow(self._unmoved.without_gradient)
         return look
 
-    def _count(self, labels: Sequence[Tensor]) -> tuple[int, ...]:
+    def also_met(self, counts: Sequence[int]) -> None:
+        """Objects a class that other processes' parts of the batches held."""
+        with self.guarded():
+            self._classes.count(counts)
+
+    def counts(self, labels: Sequence[Tensor]) -> tuple[int, ...]:
+        """Objects a class."""
         count = len(self.setting.classes)
         whole = np.concatenate([each.numpy() for each in labels]) if labels else np.zeros(0, np.int64)
         known = whole[(whole >= 0) & (whole < count)].astype(np.int64)

@@ -19,9 +19,10 @@ from engine.config import load_config
 from engine.errors import UserError
 from engine.nets.weights import read_description
 from engine.runs import events as ev
+from engine.runs.choosing import choose_run
 from engine.runs.snapshots import load as load_snapshot
 from engine.runs.store import RunFolder, RunReader
-from engine.training.session import Training, choose_run
+from engine.training.session import Training
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +213,7 @@ def test_minutes_become_steps_once(tiny_config: Path, tmp_path: Path) -> None:
 
 def test_resume_says_what_is_wrong(tiny_config: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no unfinished run"):
-        choose_run(load_config(tiny_config), tmp_path / "other.toml", None, True)
+        choose_run(tmp_path / "other.toml", None, True)
     with pytest.raises(UserError, match="no such run"):
         make(tiny_config, tmp_path / "nothing", resume=True)
     train(tiny_config, tmp_path / "run")
@@ -242,4 +243,4 @@ def test_a_run_resumed_by_its_own_config_is_still_found_by_the_one_it_began_with
         training.control.step(1)
         training.control.stop()
         training.run()
-    assert choose_run(load_config(tiny_config), tiny_config, None, True) == run
+    assert choose_run(tiny_config, None, True) == run
