@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from functools import lru_cache
 from pathlib import Path
+
+from engine.errors import UserError
+from engine.runs.folder import RunFolder
+from engine.runs.reader import RunReader
 
 from .format import digits3
 from .runstate import RunState
@@ -26,6 +31,8 @@ def outcome(state: RunState, folder: Path) -> list[str]:
         parts[1] = f"step {ended.step:,}{total}" if ended.step else ""
     first = " · ".join(part for part in parts if part)
     run, config = shlex.quote(place), shlex.quote(f"{place}/config.toml")
+    if not _ours(folder):
+        return [first, f"next: yolotui export {run} --format html"]
     if ended.status == "finished":
         again = f"yolotui eval {config} --weights {run}   or: " if best else ""
         return [first, f"next: {again}yolotui detect IMAGE --weights {run}"]
@@ -33,6 +40,17 @@ def outcome(state: RunState, folder: Path) -> list[str]:
         return [first]
     # The run's own config, not the one it was started with: --set would be lost otherwise.
     return [first, f"next: yolotui train {config} --run {run} --resume"]
+
+
+@lru_cache
+def _ours(folder: Path) -> bool:
+    """Whether this program trained it: a recorded loop and an imported log cannot be gone on with here, and
+    what weights they have are not for ``detect``."""
+    try:
+        with RunReader(RunFolder(folder)) as reader:
+            return not reader.meta().keys() & {"recorded", "imported"}
+    except UserError:
+        return True
 
 
 def shorten_path(path: Path) -> str:

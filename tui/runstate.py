@@ -339,10 +339,9 @@ def checkpoint_line(event: CheckpointSaved) -> str:
 
 
 def finding_line(event: FindingRaised) -> str:
-    where = event.function + (f" {event.tensor}[{' '.join(event.channels)}]" if event.tensor else "")
     fix = f"; {event.fix}" if event.fix else ""
     place = f" ({event.place})" if event.place else ""
-    return f"{where}{place}: {event.message}{fix}"
+    return f"{event.about}{place}: {event.message}{fix}"
 
 
 def cleared_line(event: FindingCleared) -> str:

@@ -38,9 +38,9 @@ def judge_score(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
         if pairs:
             channels = _wrong_factor(called, stage, shown, got) or channels
         else:
-            quiet = _scores(called, stage, shown, LOGITS[0], crowd=0.0)
-            if any(value is not None for value in quiet):
-                text, channels = "shared with what other slots say of their classes", ("class",)
+            certain = _scores(called, stage, shown, 12.0, crowd=0.0)
+            if any(value is not None for value in certain):
+                text, channels = "far below where the class is less than certain", ("class",)
             else:
                 text = "far below"
             pairs = [(0.97, 0.0)]

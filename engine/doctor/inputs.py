@@ -81,26 +81,26 @@ def scene(stage: Stage, counts: Sequence[int], seed: int = 0, smallest: float = 
 
 
 def every_anchor(stage: Stage) -> Scene:
-    """An image for each anchor of each head, with one truth of its size in that very slot: in the border's
-    cells, then inside."""
-    boxes, labels, slots, number = [], [], [], 0
-    for k, head in enumerate(stage.heads):
+    """For each anchor of each head one truth of its size in that very slot: in the border's cells and inside,
+    six to an image."""
+    slots = [(k, a) for k, head in enumerate(stage.heads) for a in range(head.anchor_count)]
+    rows: list[tuple[int, int, int, int, int, list[float]]] = []
+    for number, (k, a) in enumerate(slots):
+        head = stage.heads[k]
         y, x = head.grid_h - 1, head.grid_w - 1
-        cells = [(0, x), (y, 0), (y // 2, x), (y, x), (y, x // 2), (0, 0)]
-        for a, (w, h) in enumerate(head.anchors.float().tolist()):
-            row, column = cells[number % len(cells)]
-            centre = [(column + 0.37) / head.grid_w, (row + 0.61) / head.grid_h]
-            size = [min(w / head.grid_w, 0.95), min(h / head.grid_h, 0.95)]
-            boxes.append(torch.tensor([[*centre, *size]]))
-            labels.append(torch.tensor([number % stage.classes]))
-            slots.append((k, row, column, a))
-            number += 1
+        row, column = ((0, x), (y, 0), (y // 2, x), (y, x), (y, x // 2), (0, 0))[number % 6]
+        w, h = head.anchors[a].tolist()
+        centre = [(column + 0.37) / head.grid_w, (row + 0.61) / head.grid_h]
+        size = [min(w / head.grid_w, 0.95), min(h / head.grid_h, 0.95)]
+        rows.append((number // 6, k, row, column, a, [*centre, *size]))
+    images = range(rows[-1][0] + 1)
+    boxes = [torch.tensor([box for image, *_, box in rows if image == n]) for n in images]
+    labels = [torch.arange(n * 6, n * 6 + len(boxes[n])) % stage.classes for n in images]
     made = given(stage, boxes, labels)
     for target in made.assigned.targets:
         target.zero_()
-    for image, (k, row, column, a) in enumerate(slots):  # also where another head's anchor is as good
-        w, h = boxes[image][0, 2:].tolist()
-        values = [1.0, float(labels[image]), *boxes[image][0].tolist(), 2 - w * h, 0.0]
+    for number, (image, k, row, column, a, box) in enumerate(rows):  # also where another anchor is as good
+        values = [1.0, float(number % stage.classes), *box, 2 - box[2] * box[3], 0.0]
         made.assigned.targets[k][image, row, column, a] = torch.tensor(values)
     return made
 

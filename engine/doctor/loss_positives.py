@@ -24,10 +24,9 @@ def judge_positives(trial: Trial, skip: set[str]) -> list[Finding]:
     if trial.stage.classes == 1 and "lcls" in terms:
         terms.remove("lcls")
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for term in terms:
-        sizes = _sizes(trial, term, trial.scene.targets)
-        left, kept = sizes == 0, sizes > 0
-        left &= _overlapping(trial)
+    near_truth = _overlapping(trial)
+    for term, sizes in _sizes(trial, terms, trial.scene.targets).items():
+        left, kept = (sizes == 0) & near_truth, sizes > 0
         if bool(left.any()) and bool(kept.any()):
             found[term] = left, kept
     return [_finding(trial, term, *each, alone=len(found) < len(terms)) for term, each in found.items()]
@@ -49,16 +48,16 @@ def _varied(stage: Stage) -> Scene:
     return given(stage, [*boxes, *each.boxes], [*ids, *each.labels])
 
 
-def _sizes(trial: Trial, term: str, targets: Sequence[Tensor]) -> Tensor:
-    """``[P]``: the largest gradient of the term on its own channels of each positive."""
-    largest = torch.zeros(int(trial.positive.sum()))
-    tried = [near(trial, seed) for seed in SEEDS]
-    if term != "lbox":  # of boxes that lie anywhere too: a good box may be why it is left out
-        tried.append(noise(trial.stage, trial.scene.batch, 5))
-    for preds in tried:
-        moved = trial.grads(preds, [term], targets)[term][trial.positive]
-        own = torch.cat([moved[:, columns(group)] for group in OWN[term]], 1)
-        largest = torch.maximum(largest, own.abs().amax(1))
+def _sizes(trial: Trial, terms: Sequence[str], targets: Sequence[Tensor]) -> dict[str, Tensor]:
+    """``[P]`` a term: its largest gradient on its own channels of each positive."""
+    largest = {term: torch.zeros(int(trial.positive.sum())) for term in terms}
+    tried = [(near(trial, seed), terms) for seed in SEEDS]
+    # of boxes that lie anywhere too: a good box may be why a positive is left out
+    tried.append((noise(trial.stage, trial.scene.batch, 5), [term for term in terms if term != "lbox"]))
+    for preds, asked in tried:
+        for term, moved in trial.grads(preds, asked, targets).items():
+            own = torch.cat([moved[trial.positive][:, columns(group)] for group in OWN[term]], 1)
+            largest[term] = torch.maximum(largest[term], own.abs().amax(1))
     return largest
 
 
@@ -112,7 +111,7 @@ def _decided_by(trial: Trial, term: str, left: Tensor, kept: Tensor) -> tuple[st
                 changed = target.clone()
                 changed[target[..., 0] > 0] = rows
                 targets.append(changed)
-            if bool((_sizes(trial, term, targets)[left] > 0).all()):
+            if bool((_sizes(trial, [term], targets)[term][left] > 0).all()):
                 found.append(name)
                 break
     return tuple(found)

@@ -156,11 +156,8 @@ def _findings(reader: RunReader) -> Iterator[str]:
     ):
         cleared_at = gone.get(found.probe, -1)
         past = cleared_at >= found.step
-        where = (
-            f"{found.function} {found.tensor}[{' '.join(found.channels)}]" if found.tensor else found.function
-        )
         lines = [
-            f"<b>{SIGNS[found.severity]} {found.severity}</b> {escape(where)} {escape(found.place)} "
+            f"<b>{SIGNS[found.severity]} {found.severity}</b> {escape(found.about)} {escape(found.place)} "
             f"<small>{escape(found.probe)}, "
             f"step {found.step:,}{f', cleared at step {cleared_at:,}' if past else ''}</small>",
             f"<p>{escape(found.message)}</p>",

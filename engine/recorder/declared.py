@@ -47,12 +47,17 @@ class Declared:
         values["train"] = {**values.get("train", {}), **{k: v for k, v in train.items() if v > 0}}
         if self.heads and self.config is None:
             first = self.heads[0]
-            anchors = [[[float(w), float(h)] for w, h in head.anchors.tolist()] for head in self.heads]
+            anchors = [[_short(pair) for pair in head.anchors.tolist()] for head in self.heads]
             values["model"] = {"input_size": [first.input_w, first.input_h], "anchors": anchors}
         if self.classes and self.config is None:
             values["data"] = {"classes": list(self.classes)}
         config_from(values, "watch")
         return values
+
+
+def _short(anchor: Sequence[float]) -> list[float]:
+    """As they were written: single precision makes 1.2000000476837158 of 1.2."""
+    return [float(f"{value:.7g}") for value in anchor]
 
 
 def declare(layout: Any, head: Any, classes: Sequence[str] | None) -> Declared:

@@ -137,6 +137,12 @@ class FindingRaised:
     line: int | None = None
 
     @property
+    def about(self) -> str:
+        """``decode pred[conf h]``: the function, and of which tensor which channels."""
+        channels = f"[{' '.join(self.channels)}]" if self.channels else ""
+        return f"{self.function} {self.tensor}{channels}" if self.tensor else self.function
+
+    @property
     def place(self) -> str:
         """``train.py:41``, or ""."""
         name = PurePath(self.file).name

@@ -47,9 +47,7 @@ def choose(run: Path | None, root: Path = ROOT) -> RunFolder:
     if alive is not None:
         return RunFolder.open(alive.path)
     if not found:
-        raise UserError(
-            f"no runs below {root}/", where="attach", fix="name one: yolotui attach RUN"
-        )
+        raise UserError(f"no runs below {root}/", where="attach", fix="name one: yolotui attach RUN")
     raise UserError(
         f"no run below {root}/ goes on",
         where="attach",

@@ -99,14 +99,13 @@ class FindingsPanel(ScrollingPanel):
 def line_of(claim: Claim, chosen: bool) -> list[Piece]:
     event = claim.newest
     style = "dim" if claim.cleared is not None else STYLES.get(event.severity, "plain")
-    place = event.function + (f" {event.tensor}[{' '.join(event.channels)}]" if event.tensor else "")
     step = f" step {event.step:,}" if event.step else ""
     times = f" ×{claim.count}" if claim.count > 1 else ""
     gone = f"cleared at step {claim.cleared:,}: " if claim.cleared is not None else ""
     return [
         ("▸" if chosen else " ", "focus"),
         (f"{claim.sign} ", style),
-        (f"{place}{times}  ", "dim" if claim.cleared is not None else "strong"),
+        (f"{event.about}{times}  ", "dim" if claim.cleared is not None else "strong"),
         (f"{gone}{event.message}", style),
         (f"  {event.probe}{step}", "dim"),
     ]

@@ -147,7 +147,7 @@ class PairSurvey:
         if is_placed(parsed.place):
             self._placed[family] += 1
         self._bars += parsed.bar is not None
-        self._keras += text.count(" - ") >= 2 and parsed.place.iterations is not None
+        self._keras += split(text)[0].count(" - ") >= 2 and parsed.place.iterations is not None
         self._yolox += "iter_time:" in text and "data_time:" in text and "ETA:" in text
 
     def reader(self) -> PairReader | None:

@@ -17,6 +17,10 @@ _ITERATION = re.compile(
     re.I,
 )
 _BRACKETS = re.compile(r"\[\s*(\d+)(?:\s*/\s*(\d+))?\s*\]\s*\[\s*(\d+)\s*/\s*(\d+)\s*\]")
+_TUTORIAL = re.compile(r"^\s*\[\s*(\d+)\s*,\s*(\d+)\s*\]")
+"""``[1,  2000] loss: 2.199``: PyTorch's own tutorials."""
+_LEADING = re.compile(r"^\s*\[\s*(\d+)(?:\s*/\s*(\d+))?\s*\]")
+"""``[3] step 20``, ``[3/100] iter 20``: an epoch only where the iteration is named after it."""
 _KERAS = re.compile(r"^\s*(\d+)/(\d+)\s+(?:\[[=>.\s]|[━╸╺]|-\s)")
 _BATCH_COUNT = re.compile(r"\bbatch(?:es)?\b", re.I)
 
@@ -35,6 +39,10 @@ def position(text: str) -> Position:
             found.epochs = int(both[2]) if both[2] else found.epochs
             found.iteration, found.iterations = int(both[3]), int(both[4])
             return found
+        pair = _TUTORIAL.match(text)
+        if pair is not None and epoch is None:
+            found.epoch, found.iteration = int(pair[1]), int(pair[2])
+            return found
     iteration = _ITERATION.search(text)
     if iteration is not None:
         # "batch: 16" is a setting, "batch 16/120" a place.
@@ -42,6 +50,10 @@ def position(text: str) -> Position:
         if not setting:
             found.iteration = int(iteration[1])
             found.iterations = int(iteration[2]) if iteration[2] else None
+            leading = _LEADING.match(text) if epoch is None else None
+            if leading is not None:
+                found.epoch = int(leading[1])
+                found.epochs = int(leading[2]) if leading[2] else None
     elif (keras := _KERAS.match(text)) is not None:
         found.iteration, found.iterations = int(keras[1]), int(keras[2])
     return found

@@ -147,3 +147,25 @@ def test_a_number_lies_within_half_a_digit_of_what_was_printed(value: float, dig
     shown = printed(f"{value:.{digits}f}")
     assert abs(shown.value - value) <= shown.half * (1 + 1e-6) + 1e-9
     assert isinstance(shown, Printed)
+
+
+@pytest.mark.parametrize("place", ["[{e}, {i:5d}]", "[{e}] step {i}", "[{e}/3] iter {i}"])
+def test_an_epoch_in_brackets_before_the_iteration(place: str, tmp_path: Path) -> None:
+    lines = [
+        f"{place.format(e=e, i=i)} loss: {9 / e - i / 1000:.3f}\n" for e in (1, 2, 3) for i in (100, 200, 300)
+    ]
+    done = imported(
+        tmp_path, "Files already downloaded and verified\n" + "".join(lines) + "Finished Training\n"
+    )
+    assert [each["epoch"] for each in done.epochs] == [1, 2, 3]
+    assert (done.restarts, done.unread) == ([], 2)
+
+
+def test_mmengines_prefix_makes_no_keras_of_it(tmp_path: Path) -> None:
+    lines = [
+        f"2024/01/02 10:0{e}:{i:02} - mmengine - INFO - Epoch(train)  [{e}][{i}/50]  lr: 1e-03  loss: {5 / e:.3f}\n"
+        for e in (1, 2, 3)
+        for i in (25, 50)
+    ]
+    done = imported(tmp_path, "".join(lines))
+    assert (done.format, len(done.epochs), done.unread) == ("pairs", 3, 0)

@@ -1,0 +1,43 @@
+"""What is proposed at a run's end can be done with that run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.runs.events import FindingRaised, RunEnded
+from engine.runs.folder import RunFolder
+from engine.runs.store import RunWriter
+from tui.outcome import outcome
+from tui.runstate import RunState, finding_line
+
+
+@pytest.mark.parametrize(
+    ("meta", "next_one"),
+    [
+        ({"recorded": True}, "yolotui export"),
+        ({"imported": {"source": "a"}}, "yolotui export"),
+        ({}, "--resume"),
+    ],
+)
+def test_only_a_run_of_ours_is_gone_on_with(meta: dict[str, object], next_one: str, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    writer = RunWriter(folder)
+    writer.set_meta(**meta)
+    writer.close()
+    state = RunState()
+    state.apply([RunEnded("stopped", "stopped on request", 7, 1, 0)])
+    state.started = None
+    state.resumable = True
+    _, advice = outcome(state, folder.path)
+    assert next_one in advice
+
+
+def test_a_line_names_the_channels_and_the_place_it_knows() -> None:
+    found = FindingRaised("warning", "contract.mode", "loop", "trained in eval mode", tensor="parameters")
+    assert finding_line(found) == "loop parameters: trained in eval mode"
+    found = FindingRaised(
+        "error", "p", "decode", "wrong", tensor="pred", channels=("x", "y"), file="/a/b.py", line=3
+    )
+    assert finding_line(found) == "decode pred[x y] (b.py:3): wrong"
