@@ -98,4 +98,7 @@ def _train_several(
     output = output_file()
     with output.open("ab") as file:
         ranks = Ranks(nproc, config.train.device, folder, command, file.fileno())
-    return show(ranks, output)
+    status = show(ranks, output)
+    if status == 0:
+        output.unlink(missing_ok=True)
+    return status
