@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.runs.events import FindingRaised, RunEnded
+from engine.runs.events import CheckpointSaved, FindingRaised, RunEnded
 from engine.runs.folder import RunFolder
 from engine.runs.store import RunWriter
 from tui.outcome import outcome
@@ -27,9 +27,7 @@ def test_only_a_run_of_ours_is_gone_on_with(meta: dict[str, object], next_one: s
     writer.set_meta(**meta)
     writer.close()
     state = RunState()
-    state.apply([RunEnded("stopped", "stopped on request", 7, 1, 0)])
-    state.started = None
-    state.resumable = True
+    state.apply([CheckpointSaved(7, 1, "last", False), RunEnded("stopped", "on request", 7, 1, 0)])
     _, advice = outcome(state, folder.path)
     assert next_one in advice
 
