@@ -163,8 +163,7 @@ def test_an_epoch_in_brackets_before_the_iteration(place: str, tmp_path: Path) -
 
 def test_mmengines_prefix_makes_no_keras_of_it(tmp_path: Path) -> None:
     lines = [
-        f"2024/01/02 10:0{e}:{i:02} - mmengine - INFO - Epoch(train) "
-        f" [{e}][{i}/50] lr: 1e-3 loss: {5 / e}\n"
+        f"2024/01/02 10:0{e}:{i:02} - mmengine - INFO - Epoch(train)  [{e}][{i}/50] lr: 1e-3 loss: {5 / e}\n"
         for e in (1, 2, 3)
         for i in (25, 50)
     ]
