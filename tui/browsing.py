@@ -2,70 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.screen import ModalScreen, Screen
 
 from engine.runs.compare import Comparison
 from engine.runs.listing import RunInfo, list_runs
 
-from .app import SIGNAL_EXITS, KeyCommands
 from .console import FAILED, INTERRUPTED, TERMINATED, complain
 from .keys import bindings
 from .screens.compare import CompareScreen
 from .screens.help import help_for
 from .screens.runs import RunsScreen
-from .session import write_traceback
+from .standalone import StandaloneApp
 from .terminal import HUNG_UP, own_screen
-from .themes import DARK, LIGHT
+from .themes import DARK
 
 FOLDER = Path(__file__).resolve().parent
 
 
-class BrowseApp(App[int], inherit_bindings=False):
+class BrowseApp(StandaloneApp, inherit_bindings=False):
     """``run()`` returns the exit code; where a run is to be opened, ``opening`` names it."""
 
     TITLE = "yolotui runs"
     CSS_PATH: ClassVar = [FOLDER / "live.tcss", FOLDER / "screens" / "browse.tcss"]
-    COMMANDS: ClassVar = {KeyCommands}
-    ENABLE_COMMAND_PALETTE = True
     key_scopes = ("app", "browser")
     BINDINGS = bindings("app", "browser")
 
     def __init__(self, first: Screen[None], log_path: Path, *, theme: str = DARK.name) -> None:
-        super().__init__()
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = theme
+        super().__init__(log_path, theme=theme)
         self.first = first
-        self.log_path = log_path
         self.opening: Path | None = None
-        self.crash: BaseException | None = None
 
     def get_default_screen(self) -> Screen[None]:
         return self.first
-
-    def on_mount(self) -> None:
-        self.begin_capture_print(self)
-        loop = asyncio.get_running_loop()
-        for number, code in SIGNAL_EXITS.items():
-            with contextlib.suppress(ValueError, RuntimeError):  # in a test it may not be the main thread
-                loop.add_signal_handler(number, self.exit, code)
-
-    def _fatal_error(self) -> None:
-        """Our own code raised: the traceback goes to the log, the command prints one line."""
-        import sys
-
-        self.crash = sys.exc_info()[1] or self._exception
-        if self.crash:
-            write_traceback(self.log_path, self.crash)
-        self._close_messages_no_wait()
 
     def open_run(self, path: Path) -> None:
         self.opening = path
@@ -88,10 +60,7 @@ class BrowseApp(App[int], inherit_bindings=False):
         return super().check_action(action, parameters)
 
     def action_break_off(self) -> None:
-        self.exit(SIGNAL_EXITS[signal.SIGINT])
-
-    def action_theme(self) -> None:
-        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+        self.interrupted()
 
     def action_help(self) -> None:
         title = "The runs" if isinstance(self.screen, RunsScreen) else "The comparison"

@@ -200,3 +200,9 @@ def add_mean(epoch: Epoch, values: dict[str, Printed]) -> None:
 
 def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def finite_values(epochs: list[Epoch], name: str) -> list[float]:
+    """A term's mean in each epoch, or its last value where there was one alone; those that are numbers."""
+    found = [epoch.means().get(name, epoch.last.get(name, math.nan)) for epoch in epochs]
+    return [value for value in found if math.isfinite(value)]
