@@ -15,6 +15,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from own_terminal import own_terminal
 
 from engine.errors import UserError
 from engine.runs.folder import RunFolder
@@ -26,7 +27,7 @@ from tui.attached import AttachedRun
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).resolve().parent
-ENVIRONMENT = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(HERE.parents[1])}
+ENVIRONMENT = own_terminal(PYTHONPATH=str(HERE.parents[1]))
 PATIENCE = 60.0
 
 

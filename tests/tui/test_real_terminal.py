@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import termios
@@ -14,6 +13,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from own_terminal import own_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -30,12 +30,7 @@ class Terminal:
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
         arguments = [str(ROOT / "tests" / "tui" / "pty_app.py"), str(folder), json.dumps(options)]
-        sizeless = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-        environment = sizeless | {
-            "TERM": "xterm-256color",
-            "PYTHONPATH": str(ROOT),
-            "COLORTERM": "truecolor",
-        }
+        environment = own_terminal(PYTHONPATH=str(ROOT))
         self.child = pexpect.spawn(
             sys.executable, arguments, dimensions=size[::-1], env=environment, timeout=PATIENCE
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -14,6 +13,7 @@ import pexpect
 import pyte
 import pytest
 from inspecting import inspector, press, screen_text
+from own_terminal import own_terminal
 from test_sources import SLICED
 
 from tui.inspect.sources import open_steps
@@ -69,13 +69,7 @@ class Terminal:
     def __init__(self, arguments: list[str], cache: Path, size: tuple[int, int] = (120, 36)) -> None:
         self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
-        environment = os.environ | {
-            "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
-            "XDG_CACHE_HOME": str(cache),
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        }
+        environment = own_terminal(XDG_CACHE_HOME=str(cache), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "tui.cli", *arguments],
