@@ -15,6 +15,7 @@ from .subject import seed_everything
 from .transform_cut import judge_cut
 from .transform_explained import changes_of
 from .transform_shots import GOOD, HUES, Shot, overlap, picture, visible
+from .transform_tones import judge_tones
 
 Results = Iterator[tuple[str, list[Finding]]]
 SEEDS = 24
@@ -27,6 +28,7 @@ def probe_transform(called: Called) -> Results:
     yield "transform.inputs", _inputs(called)
     shots = [_shoot(called, seed) for seed in range(SEEDS)]
     yield "transform.colours", _colours(called, shots)
+    yield "transform.tones", judge_tones(lambda *given: _call(called, *given), SEEDS)
     yield "transform.corners", (corners := _corners(called, shots))
     if not corners:
         yield "transform.boxes", (boxes := _boxes(called, shots))
