@@ -10,20 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..config import Config
 from ..data.batches import Batch
 from ..doctor.monitors import Monitors, Setting, not_finite
-from ..evaluate import evaluate
 from ..learning.schedule import learning_rate
-from ..predictor import make_predictor
 from ..runs import events as ev
 from ..runs.folder import RunFolder
 from ..runs.snapshots import Snapshot, from_bytes, to_bytes
-from ..scoring import predict_dataset
 from .capture import Captures
-from .checkpoint import random_state, restore_random_state, save_model, save_state
+from .checkpointing import Checkpoints
 from .control import Control, Request
 from .distributed import Group
 from .orders import Order, Orders
@@ -31,6 +26,8 @@ from .planning import steps_for_minutes
 from .progress import MOST_UNREAD, EpochTotals, PendingStep, StepReader
 from .setup import Parts
 from .step import Captured, Stepper
+from .tallies import Tallies
+from .validation import Validation
 
 
 class Loop:
@@ -64,12 +61,9 @@ class Loop:
         )
         self._orders = Orders(control, self.group, self._stepper.agree_anew)
         self._rate_factor = 1.0
-        self._best = -math.inf
-        self._overwritten = self._lost = 0
-        self._skipped: list[str] = []
-        """Lines of this epoch, for the leader to say."""
-        self._met = [0.0] * len(parts.blueprint.classes)
-        """Objects a class of this epoch, for the leader's monitors."""
+        self._validation = Validation(config.train, parts, folder, self.group, emit)
+        self._checkpoints = Checkpoints(folder, parts.blueprint.to_json(), self.group, emit)
+        self._tallies = Tallies(len(parts.blueprint.classes), self.group, self._log)
         self._unread: deque[tuple[int, int, Batch]] = deque(maxlen=MOST_UNREAD + 1)
         """Step, images seen before it, and batch of every step whose losses are unread."""
         self._captured: list[tuple[int, Captured]] = []
@@ -142,11 +136,8 @@ class Loop:
         if result.captured is not None:
             self._captured.append((self.step, result.captured))
         if not idle:
-            self._report_batch(batch)
+            self._tallies.add(batch, self._monitors)
         if not self.group.leads:
-            if not idle:
-                met = self._monitors.counts(batch.labels)
-                self._met = [a + b for a, b in zip(self._met, met, strict=True)]
             return
         self._reader.add(
             PendingStep(
@@ -193,28 +184,28 @@ class Loop:
     # ends
 
     def _end_epoch(self) -> None:
-        self._hear_of_batches()
+        self._tallies.gather(self._monitors)
         if self.group.leads:
             summary = self._totals.event(self.epoch, self.step)
             self.emit(summary)
             self._monitors.epoch_done(summary)
         self._totals = self._new_totals()
-        if self._overwritten and self.epoch == 1:  # about the same in every epoch: once is enough
+        if self._tallies.overwritten and self.epoch == 1:  # about the same in every epoch: once is enough
             self._log(
-                f"slots wanted by two truths in epoch 1: {self._overwritten}; "
-                f"truths left without a slot: {self._lost}"
+                f"slots wanted by two truths in epoch 1: {self._tallies.overwritten}; "
+                f"truths left without a slot: {self._tallies.lost}"
             )
         last = self.step == self.total_steps
-        every = self.config.train.eval_every
-        if self.parts.val is not None and (last or (every and self.epoch % every == 0)):
-            self._validate()
+        if self._validation.due(self.epoch, last):
+            self._validation.run(self._stepper.averaged, self.step, self.epoch)
         self._checkpoint(finished=last)
         if not last:
             self.control.epoch_ended()
             self.emit(ev.StateChanged("training"))
 
     def _finished(self) -> ev.RunEnded:
-        best = f", best mAP50-95 {self._best:.3f}" if self._best > -math.inf else ""
+        found = self._validation.best
+        best = f", best mAP50-95 {found:.3f}" if found > -math.inf else ""
         message = f"trained {self.step} steps{best}; weights in {self.folder.checkpoints}"
         return ev.RunEnded("finished", message, self.step, self.epoch, 0)
 
@@ -279,77 +270,28 @@ class Loop:
     def _on_resume(self) -> None:
         self.emit(ev.StateChanged("training"))
 
-    def _validate(self) -> None:
-        assert self.parts.val is not None
-        assert self.parts.val_loader is not None
-        self.emit(ev.StateChanged("evaluating"))
-        started = time.perf_counter()
-        model = self._stepper.averaged
-        was_training = model.training
-        predictor = make_predictor(model.eval(), self.parts.blueprint, self.parts.user, self.parts.compute)
-        found = predict_dataset(predictor, self.parts.val, self.parts.val_loader)
-        model.train(was_training)
-        parts = self.group.collect(found)
-        if not self.group.leads:
-            return
-        scores = evaluate(
-            self.parts.val.samples, [one for part in parts for one in part], self.parts.val.classes
-        )
-        best = scores.map50_95 > self._best
-        if best:
-            self._best = scores.map50_95
-            save_model(self.folder.best, model, self.parts.blueprint.to_json())
-            self.emit(ev.CheckpointSaved(self.step, self.epoch, str(self.folder.best), True))
-        self.emit(
-            ev.EvaluationDone(
-                epoch=self.epoch,
-                step=self.step,
-                split=self.parts.val.name,
-                map50=scores.map50,
-                map50_95=scores.map50_95,
-                per_class={name: values.ap50 for name, values in scores.per_class.items()},
-                images=scores.images,
-                objects=scores.objects,
-                seconds=time.perf_counter() - started,
-                best=best,
-            )
-        )
-
     def _checkpoint(self, finished: bool = False) -> None:
-        """The leader's alone: every rank holds the same."""
-        if not self.group.leads:
-            return
-        self.emit(ev.StateChanged("saving"))
-        blueprint = self.parts.blueprint.to_json()
-        save_model(self.folder.last, self._stepper.averaged, blueprint)
-        state = {
-            **self._stepper.state(),
-            "step": self.step,
-            "seen": self.seen,
-            "total_steps": self.total_steps,
-            "rate_factor": self._rate_factor,
-            "best": self._best,
-            "totals": self._totals.state(),
-            "monitors": self._monitors.state(),
-            "random": random_state(),
-            "blueprint": blueprint,
-            "finished": finished,
-        }
-        save_state(self.folder.last_state, state)
-        self.emit(ev.CheckpointSaved(self.step, self.epoch, str(self.folder.last), False))
+        if self.group.leads:
+            rest = {
+                "step": self.step,
+                "seen": self.seen,
+                "total_steps": self.total_steps,
+                "rate_factor": self._rate_factor,
+                "best": self._validation.best,
+                "totals": self._totals.state(),
+                "monitors": self._monitors.state(),
+                "finished": finished,
+            }
+            self._checkpoints.write(self._stepper, self.step, self.epoch, rest)
 
     def _load(self, state: dict[str, Any]) -> None:
-        self._stepper.load_state(state)
         self.step, self.seen = state["step"], state["seen"]
         self.total_steps = state["total_steps"]
         self._rate_factor = self._orders.rate_factor = state["rate_factor"]
-        self._best = state["best"]
+        self._validation.best = state["best"]
         self._totals.load_state(state["totals"])
         self._monitors.load_state(state.get("monitors"))
-        if self.group.leads:
-            restore_random_state(state["random"])
-        else:
-            torch.manual_seed(hash((self.config.train.seed, self.group.rank, self.step)))
+        self._checkpoints.take_up(state, self._stepper, (self.config.train.seed, self.group.rank, self.step))
         self._log(f"resumed after step {self.step}")
 
     def _keep_spike(self, done: ev.StepDone, leapt: str) -> None:
@@ -366,27 +308,6 @@ class Loop:
 
     def _batch_of(self, step: int) -> tuple[int, Batch]:
         return next((seen, batch) for number, seen, batch in self._unread if number == step)
-
-    def _hear_of_batches(self) -> None:
-        """What the other ranks' parts of this epoch's batches were like."""
-        if self.group.size == 1:
-            return
-        heard = self.group.collect((self._overwritten, self._lost, self._skipped))
-        counts = self.group.exchange([0.0] * len(self._met) if self.group.leads else self._met)
-        self._skipped, self._met = [], [0.0] * len(self._met)
-        if self.group.leads:
-            self._monitors.also_met([int(count) for count in counts])
-            self._overwritten, self._lost = (sum(each[0] for each in heard), sum(each[1] for each in heard))
-            for line in (line for _, _, lines in heard[1:] for line in lines):
-                self._log(line, "warning")
-
-    def _report_batch(self, batch: Batch) -> None:
-        for problem in batch.skipped:
-            line = f"skipped {problem.path}: {problem.detail}"
-            self._log(line, "warning")
-            self._skipped.append(line)
-        self._overwritten += batch.targets.overwritten
-        self._lost += batch.targets.lost
 
     # before the first step
 
