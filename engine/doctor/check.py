@@ -63,13 +63,13 @@ def check(
         data = examine_data(config)
         blueprint = blueprint_of(config, data.classes, data.anchors)
         called = Called(user) if user is not None else Called(blueprint.detector().user)
-        subject = Subject(config, blueprint, called, declared_loss_keys(source))
+        images = len(data.train) if data.train is not None else None
+        subject = Subject(config, blueprint, called, declared_loss_keys(source), images)
         bench = Bench(called, stages(blueprint.detector()))
         bench.keep("config", {"code.import": broken} if path else {})
         bench.keep("data", data.outcome)
         contested, slots = examine_slots(data, blueprint.detector().heads)
         bench.keep("data", slots)
-        images = len(data.train) if data.train is not None else None
         bench.keep("config", {"config.training": examine_settings(config, images)})
         if user is not None:
             bench.keep("config", {"code.names": misspelt(user)})
@@ -122,7 +122,7 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     if any(f.severity == "error" and f.probe.startswith("contract.") for f in bench.findings):
         bench.skip("loop.contracts", "loop", "the training settings cannot work")
         return
-    bench.alone("loop", lambda: probe_contracts(called, subject.config, subject.blueprint, bench.stages[0]))
+    bench.alone("loop", lambda: probe_contracts(subject, bench.stages[0]))
     if deep:
         tell("overfit")
         bench.alone("loop", lambda: probe_overfit(called, subject.blueprint, bench.stages[0], DEEP_SECONDS))

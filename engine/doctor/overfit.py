@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from ..blueprint import Blueprint
 from ..boxes import iou as corner_iou
 from ..boxes import to_xyxy
-from ..config import Config
 from ..yolo.detector import Detector
 from .calling import Called, Refusal
+from .contracts.settings import epoch_steps
 from .contracts.trial import probe_trial
 from .findings import Finding
 from .inputs import Scene, noise, scene
 from .stage import Stage
+from .subject import Subject
 
 Results = Iterator[tuple[str, list[Finding]]]
 STEPS = 5
@@ -120,12 +121,18 @@ def _recall(stage: Stage, made: Scene, found: list[Tensor]) -> float:
     return hit / max(1, count)
 
 
-def probe_contracts(called: Called, config: Config, blueprint: Blueprint, stage: Stage) -> Results:
+def probe_contracts(subject: Subject, stage: Stage) -> Results:
     """A few steps as the trainer takes them, on a drawn batch, judged."""
     made = scene(stage, [2, 1], seed=81)
-    detector = _with_user(stage.detector, called)
+    detector = _with_user(stage.detector, subject.called)
     yield from probe_trial(
-        called, config, blueprint, detector, _drawn(stage, made), (made.boxes, made.labels)
+        subject.called,
+        subject.config,
+        subject.blueprint,
+        detector,
+        _drawn(stage, made),
+        (made.boxes, made.labels),
+        epoch_steps(subject.config.train, subject.images),
     )
 
 

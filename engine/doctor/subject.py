@@ -20,12 +20,14 @@ from .findings import Finding
 
 @dataclass(frozen=True)
 class Subject:
-    """``declared``: the ``[loss]`` keys that the config's text sets; the others are only defaults."""
+    """``declared``: the ``[loss]`` keys that the config's text sets; the others are only defaults.
+    ``images``: of the training split, None where it was not read."""
 
     config: Config
     blueprint: Blueprint
     called: Called
     declared: frozenset[str]
+    images: int | None = None
 
 
 def load_user(code: str | Path) -> tuple[UserFunctions, list[Finding]]:
@@ -76,7 +78,9 @@ def misspelt(user: UserFunctions) -> list[Finding]:
         found: wanted
         for found in names
         for wanted in NAMES
-        if wanted not in user.functions and found.lower().replace("_", "") == wanted.replace("_", "") != found
+        if wanted not in user.functions
+        and not found.startswith("_")  # a helper of its own, and so named
+        and found.lower().replace("_", "") == wanted.replace("_", "") != found
     }
     return [
         Finding(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -13,16 +15,21 @@ def build_optimizer(model: nn.Module, config: TrainConfig, device: torch.device)
 
     Fused kernels take ``found_inf`` on the device: a step can be withheld without asking the host.
     """
+    groups = groups_of(model, config)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    betas = (config.momentum, config.beta2)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+
+
+def groups_of(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """The trainable parameters: weights, with decay; norms and biases, without."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    betas = (config.momentum, config.beta2)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+    return [group for group in groups if group["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -20,8 +20,13 @@ UNKNOWN_STEPS = 100
 def examine_settings(config: Config, images: int | None) -> list[Finding]:
     """``images``: of the training split, or None where it is not known."""
     train = config.train
-    steps = -(-images // train.batch_size) if images else UNKNOWN_STEPS
-    return [*_schedule(train, max(1, steps)), *_optimizer(train), *_average(train, max(1, steps))]
+    steps = epoch_steps(train, images)
+    return [*_schedule(train, steps), *_optimizer(train), *_average(train, steps)]
+
+
+def epoch_steps(train: TrainConfig, images: int | None) -> int:
+    """Updates an epoch."""
+    return max(1, -(-images // train.batch_size)) if images else UNKNOWN_STEPS
 
 
 def _schedule(train: TrainConfig, steps: int) -> list[Finding]:

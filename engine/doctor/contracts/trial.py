@@ -13,16 +13,17 @@ from torch import Tensor, nn
 
 from ...blueprint import Blueprint
 from ...config import Config
-from ...learning.optimizer import build_optimizer, set_rate
-from ...learning.schedule import learning_rate
+from ...learning.optimizer import set_rate
 from ...nets.compact import CHOICES
 from ...yolo.detector import Detector
 from ..calling import Called
 from ..findings import Finding
 from .graph import reached
 from .judge import LoopJudge
+from .plain import PlainOptimizer
 from .roster import some
 from .settings import UNKNOWN_STEPS
+from .warmed import bad_rate, rate_at
 
 STEPS, SECONDS = 9, 3.0
 """Steps taken, and how long they may take together: a large network takes fewer."""
@@ -45,25 +46,40 @@ RATE = ("diverges", "update")
 
 
 def probe_trial(
-    called: Called, config: Config, blueprint: Blueprint, detector: Detector, images: Tensor, truths: Any
+    called: Called,
+    config: Config,
+    blueprint: Blueprint,
+    detector: Detector,
+    images: Tensor,
+    truths: Any,
+    epoch_steps: int = UNKNOWN_STEPS,
 ) -> Iterator[tuple[str, list[Finding]]]:
-    """``images``: ``[B, 3, H, W]`` in 0..1; ``truths``: their boxes and labels. The network is the config's
-    (the user's, where ``build_model`` is theirs); a slow one of ours is stood in for by a small one."""
+    """``images``: ``[B, 3, H, W]`` in 0..1; ``truths``: their boxes and labels; ``epoch_steps``: updates an
+    epoch. The network is the config's (the user's, where ``build_model`` is theirs); a slow one of ours is
+    stood in for by a small one.
+
+    The warm-up is drawn together into the first of a few steps. Where they look too large, what counts is
+    whether they are in the whole warm-up too.
+    """
     network, own = _network(blueprint, called)
     boxes, labels = truths
     encoded = detector.encode([b.clone() for b in boxes], [k.clone() for k in labels])
-    optimizer = build_optimizer(network, config.train, torch.device("cpu"))
+
+    def total_of(network: nn.Module) -> Tensor:
+        return detector.loss(_floats(network(images)), encoded, seen=10**9)["total"]  # type: ignore[no-any-return]
+
+    optimizer = PlainOptimizer.of(network, config.train)
     network.train()
     judge = LoopJudge(network, optimizer)
     found: list[Finding] = []
     begun = time.perf_counter()
     for k in range(STEPS):
-        total = detector.loss(_floats(network(images)), encoded, seen=10**9)["total"]
+        total = total_of(network)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         if config.train.clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
-        set_rate(optimizer, _rate(config, k))
+        set_rate(optimizer, rate_at(config.train, min(1.0, k / (STEPS // 2)), epoch_steps))
         optimizer.step()
         # after the first step, what is not finite may come of the steps alone
         found += [f if not k else _weaker(f) for f in judge.step({"total": total})]
@@ -71,6 +87,11 @@ def probe_trial(
             break
     found += judge.end()
     judge.close()
+    if any(_name(f) in RATE for f in found):
+        found = [f for f in found if _name(f) not in RATE]
+        if own:
+            fresh = _network(blueprint, called)[0].train()
+            found += bad_rate(fresh, total_of, config.train, epoch_steps)
     moved = [_placed(f, called, own) for f in found]
     yield "loop.contracts", [f for f in moved if f is not None]
 
@@ -86,14 +107,6 @@ def probe_registered(called: Called, blueprint: Blueprint) -> Iterator[tuple[str
         return
     if isinstance(total, Tensor):
         yield "build_model.registered", _unregistered(network, total)
-
-
-def _rate(config: Config, k: int) -> float:
-    """The schedule's first steps, with its warm-up drawn together into the trial's first half."""
-    train = config.train
-    warm = round(train.warmup_epochs * UNKNOWN_STEPS)
-    at = round(min(1.0, k / (STEPS // 2)) * warm)
-    return learning_rate(at, max(train.epochs * UNKNOWN_STEPS, warm + STEPS), UNKNOWN_STEPS, train)
 
 
 def _network(blueprint: Blueprint, called: Called) -> tuple[nn.Module, bool]:
@@ -139,7 +152,7 @@ def _weaker(f: Finding) -> Finding:
 
 def _placed(f: Finding, called: Called, own: bool) -> Finding | None:
     """Blamed on what can be to blame here: the step and the optimizer are the trainer's own."""
-    name = f.probe.removeprefix("contract.").split(".")[0]
+    name = _name(f)
     if name in RATE:
         # a drawn batch, a warm-up of a few steps and a loss of any scale: no proof
         return replace(f, severity="warning", function="config", fix=f"train.lr: {f.fix}") if own else None
@@ -148,6 +161,10 @@ def _placed(f: Finding, called: Called, own: bool) -> Finding | None:
     if name in NETWORK:
         return replace(f, function="build_model") if called.has("build_model") else None
     return f
+
+
+def _name(f: Finding) -> str:
+    return f.probe.removeprefix("contract.").split(".")[0]
 
 
 def _floats(pred: Any) -> Any:

@@ -18,6 +18,9 @@ from torch.utils.hooks import RemovableHandle
 from ..monitors.movement import spread
 from .roster import Optimizer, Roster
 
+SMALLEST = 0.5
+"""Weights are taken to be at least this over the root of their fan-in (torch's own draws have 0.58): of a
+layer that begins at zero any step is large beside its weights, and means nothing."""
 PROBES = 6
 """Parameters whose gradients are watched as they arrive: the first, the last, some between."""
 ROWS = ("gradient", "sampled", "ratio", "moved", "undone", "between")
@@ -99,6 +102,7 @@ class Witness:
     _last: tuple[Tensor, Tensor] | None = None
     """The sampled values before and after the step before."""
     _owner: Tensor | None = None
+    _floor: Tensor | None = None
 
     def attach(self) -> None:
         self._last = None
@@ -198,7 +202,7 @@ class Witness:
             started = time.perf_counter()
             after = self._sample()
             sums = self._sums(torch.stack(((after - step.before).square(), after.square())))
-            ratio = (sums[0] / sums[1].clamp(min=1e-24)).sqrt()
+            ratio = (sums[0] / torch.maximum(sums[1], self._least(sums))).sqrt()
             moved = self._any(after != step.before)
             nothing = torch.zeros_like(moved)
             undone = between = nothing
@@ -257,6 +261,16 @@ class Witness:
             counts = torch.tensor([spread(p.detach()).numel() for p in self.roster.parameters])
             self._owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(like.device)
         return self._owner
+
+    def _least(self, like: Tensor) -> Tensor:
+        """``[parameters]``: the least sum of squares that a parameter's sample is taken to have."""
+        if self._floor is None or self._floor.device != like.device:
+            people = self.roster.parameters
+            counts = [spread(p.detach()).numel() for p in people]
+            inside = [p.numel() / max(1, p.shape[0]) if p.ndim > 1 else 0.0 for p in people]
+            least = [n * SMALLEST**2 / fan if fan else 0.0 for n, fan in zip(counts, inside, strict=True)]
+            self._floor = torch.tensor(least).clamp(min=1e-24).to(like.device)
+        return self._floor
 
     def _sums(self, values: Tensor) -> Tensor:
         return values.new_zeros(len(values), len(self.roster.parameters)).index_add_(
