@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..boxes import shape_iou
 from ..yolo.assign import Assigned, assign
 from .assign_collisions import judge_collisions
 from .assign_explained import explain_place, explain_values
@@ -18,6 +19,8 @@ from .findings import Finding
 from .inputs import Scene, anchor_margin, generator, given, scene, uniform
 from .stage import Stage
 
+ROUNDING = 1e-3
+"""Of a value: half precision rounds to half of it."""
 Results = Iterator[tuple[str, list[Finding]]]
 
 
@@ -32,7 +35,12 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
     wrong = _judge(called, stage, single, targets, "assign.roundtrip")
     yield "assign.roundtrip", wrong
     if wrong:
-        return
+        return  # what follows would say the same again
+    if stage.detector.rule == "multi" and (beyond := _beyond_ratio(stage)) is not None:
+        wrong = _judge(called, stage, beyond, run_assign(called, stage, beyond), "assign.beyond")
+        yield "assign.beyond", [_forgotten(f) for f in wrong]
+        if wrong:
+            return
     for name, made in (
         ("assign.many", scene(stage, [3, 0, 4, 1], seed=23)),
         ("assign.border", _borders(stage)),
@@ -59,6 +67,37 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
 def _singles(stage: Stage) -> Scene:
     """Twelve images of one truth each, and one without any in the middle."""
     return scene(stage, [1] * 6 + [0] + [1] * 6, seed=7)
+
+
+def _beyond_ratio(stage: Stage) -> Scene | None:
+    """Truths that no anchor comes near enough to for the ratio's rule: long and thin, small. The best anchor
+    answers for them all the same. None where the anchors leave no room for such a truth."""
+    g = generator(41)
+    anchors = torch.cat([head.anchors.float() * head.stride for head in stage.heads])
+    width, height = stage.input_wh
+    boxes: list[Tensor] = []
+    for _ in range(600):
+        w, h = (float(4 * (0.8 * side / 4) ** uniform(0, 1, g)) for side in (width, height))
+        relation = torch.tensor([[w, h]]) / anchors
+        best = shape_iou(torch.tensor([[w, h]]), anchors)[0].sort(descending=True).values.tolist()
+        if float(torch.maximum(relation, 1 / relation).amax(1).min()) < 1.15 * stage.detector.ratio:
+            continue
+        if len(best) > 1 and best[0] < 1.25 * best[1]:
+            continue
+        boxes.append(torch.tensor([[0.37, 0.58, w / width, h / height]]))
+        if len(boxes) == 4:
+            break
+    if not boxes:
+        return None
+    return given(stage, boxes, [torch.tensor([k % stage.classes]) for k in range(len(boxes))])
+
+
+def _forgotten(finding: Finding) -> Finding:
+    if finding.channels != ("mask",):
+        return finding
+    text = "assign gives truths no slot whose sides are beyond assign_ratio of every anchor"
+    fix = "the anchor of best w/h IoU always answers for its truth; the ratio only adds further slots"
+    return replace(finding, message=text, fix=fix)
 
 
 def _borders(stage: Stage) -> Scene:
@@ -177,6 +216,10 @@ def _judge(called: Called, stage: Stage, made: Scene, targets: list[Tensor], pro
         if alone:  # nobody competes: the further slots hold that truth
             values += _wrong_values(stage, k, got, rule, here & allowed & ~there)
     make = _Maker(called, stage, made, targets, by_rule if alone else wanted, probe)
+    truths = sum(len(b) for b in made.boxes)
+    slots = {place[:-1] for place in values}
+    if values and len(missing) <= truths // 3 and len(slots) >= 0.75 * (truths - len(missing)):
+        return [make.wrong_values(values)]  # nearly everywhere: what is out of place may come of it
     if missing or extra:
         return [make.misplaced(missing, extra)]
     if values:
@@ -237,6 +280,8 @@ class _Maker:
         wrong = tuple(name for c, name in enumerate(names) if any(place[-1] == c for place in places))
         k, *cell, c = places[0]
         got, want = self.targets[k][tuple(cell)], self.wanted[k][tuple(cell)]
+        if rounded := self._rounded(places, wrong):
+            return rounded
         explained = explain_values(self.stage, self.made, self.targets, self.wanted, wrong)
         units = f"xy in {self.stage.layout.target_xy} units, wh in {self.stage.layout.target_wh}"
         return self.called.placed(
@@ -251,6 +296,31 @@ class _Maker:
                 expected=f"{names[c]} = {float(want[c]):.4g} (declared: {units})",
                 got=f"{names[c]} = {float(got[c]):.4g}",
                 fix=explained.fix or f"write {' '.join(names)} in that order, {units}",
+                cell=tuple(cell),
+            )
+        )
+
+    def _rounded(self, places: list[tuple[int, ...]], wrong: tuple[str, ...]) -> Finding | None:
+        """Off by no more than a number of half precision is: lossy, and little else."""
+        off = [
+            abs(float(self.targets[k][tuple(at)]) - float(self.wanted[k][tuple(at)]))
+            / max(abs(float(self.wanted[k][tuple(at)])), 0.05)
+            for k, *at in places
+        ]
+        if max(off) > ROUNDING:
+            return None
+        k, *cell, c = places[0]
+        return self.called.placed(
+            Finding(
+                "warning",
+                self.probe,
+                "assign",
+                f"assign rounds {' '.join(wrong)}, to about {max(off):.0e} of their size",
+                tensor="targets",
+                channels=wrong,
+                expected=f"{float(self.wanted[k][(*cell, c)]):.7g}",
+                got=f"{float(self.targets[k][(*cell, c)]):.7g}",
+                fix="keep float32 from the boxes to the targets",
                 cell=tuple(cell),
             )
         )

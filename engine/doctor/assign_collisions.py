@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..layout import TARGET
 from .assign_run import TOLERANCE, Slot, run_assign, slots_of
@@ -37,7 +38,7 @@ def judge_collisions(called: Called, stage: Stage, contested: Contest) -> list[F
         for slot in slots_of(targets, image, mask):
             fits = [_holds(stage, one_each[j], image, slot, iou) for j in (0, 1)]
             if not any(fits):
-                return [_mixed(called, stage, slot, image)]
+                return [_mixed(called, stage, slot, image, one_each)]
             held = [was or now for was, now in zip(held, fits, strict=True)]
         lost += held.count(False)
     if not lost:
@@ -59,7 +60,15 @@ def judge_collisions(called: Called, stage: Stage, contested: Contest) -> list[F
 
 
 def _holds(stage: Stage, made: Scene, image: int, slot: Slot, iou: int) -> bool:
-    """Whether a slot holds this truth whole, in the declared units of that very slot."""
+    """Whether a slot holds this truth whole."""
+    close = _close(stage, made, image, slot)
+    if iou >= 0:
+        close[iou] = True
+    return bool(close.all())
+
+
+def _close(stage: Stage, made: Scene, image: int, slot: Slot) -> Tensor:
+    """``[channels]``: which of the slot's values are this truth's, in the declared units of the slot."""
     head = stage.heads[slot.head]
     canonical = torch.zeros(1, head.grid_h, head.grid_w, head.anchor_count, len(TARGET))
     box = made.boxes[image][0]
@@ -67,20 +76,28 @@ def _holds(stage: Stage, made: Scene, image: int, slot: Slot, iou: int) -> bool:
     canonical[0, slot.y, slot.x, slot.a] = torch.tensor(row)
     declared = stage.layout.write_targets(canonical, head).contiguous()
     want = stage.layout.to_canonical_axes(declared, head, len(stage.layout.target))[0, slot.y, slot.x, slot.a]
-    close = (slot.values - want).abs() <= TOLERANCE * (1 + want.abs())
-    if iou >= 0:
-        close[iou] = True
-    return bool(close.all())
+    return (slot.values - want).abs() <= TOLERANCE * (1 + want.abs())
 
 
-def _mixed(called: Called, stage: Stage, slot: Slot, image: int) -> Finding:
+def _mixed(called: Called, stage: Stage, slot: Slot, image: int, one_each: list[Scene]) -> Finding:
+    """Where most of the slot is one truth's, the rest is what does not belong."""
+    names = [n for n in stage.layout.target if n != "iou"]
+    foreign = [
+        [
+            n
+            for n, c in zip(stage.layout.target, _close(stage, made, image, slot).tolist(), strict=True)
+            if not c
+        ]
+        for made in one_each
+    ]
+    least = min(([n for n in each if n != "iou"] for each in foreign), key=len)
     finding = Finding(
         "error",
         "assign.collisions",
         "assign",
         "where two truths want one slot, the slot holds neither of them whole",
         tensor="targets",
-        channels=tuple(n for n in stage.layout.target if n != "iou"),
+        channels=tuple(least if 2 * len(least) < len(names) else names),
         expected="one whole truth in a slot",
         got=" ".join(f"{n}={float(v):.4g}" for n, v in zip(stage.layout.target, slot.values, strict=True)),
         fix="write all channels of a slot from one truth: an assignment, not +=",

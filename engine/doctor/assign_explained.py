@@ -65,7 +65,27 @@ def explain_place(stage: Stage, made: Scene, targets: list[Tensor], wanted: list
             "compare w, h in the anchors' unit (w * grid_w, h * grid_h), both boxes on one centre",
             ("w", "h"),
         )
+    if _own_cells(stage, made, where):
+        return ExplainedTargets(
+            "assign puts truths into the right cell of another head: it picks another anchor than the one of "
+            "best w/h IoU of all heads",
+            "compare sizes with all heads' anchors in one unit: anchors * stride, w * input_w, h * input_h",
+            ("w", "h"),
+        )
     return ExplainedTargets(channels=("x", "y"))
+
+
+def _own_cells(stage: Stage, made: Scene, where: list[set[Place]]) -> bool:
+    """Every slot lies in the cell of its head that holds a truth's centre; none but the head is wrong."""
+    for image, places in enumerate(where):
+        cells = {
+            (k, min(int(cy * head.grid_h), head.grid_h - 1), min(int(cx * head.grid_w), head.grid_w - 1))
+            for k, head in enumerate(stage.heads)
+            for cx, cy in made.boxes[image][:, :2].tolist()
+        }
+        if not {place[:3] for place in places} <= cells or len(places) < len(made.boxes[image]):
+            return False
+    return True
 
 
 def _positions(targets: list[Tensor], image: int, mask: int) -> set[Place]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .build_model_gaze import judge_gaze
 from .build_model_patch import judge_patches
 from .build_model_range import awakened, judge_range
 from .calling import Called
@@ -49,7 +51,12 @@ def probe_model(called: Called, stage: Stage, classes: list[str], need_gradient:
         with torch.no_grad():
             return _run(called, stage, network, pictures)
 
-    yield "build_model.patch", judge_patches(stage, lambda pictures: run(awake, pictures))
+    begun = time.perf_counter()
+    run(awake, images[:1])
+    seconds = time.perf_counter() - begun
+    patches = judge_patches(stage, lambda pictures: run(awake, pictures))
+    gaze = lambda pictures: _run(called, stage, awake, pictures)  # noqa: E731
+    yield "build_model.patch", patches or judge_gaze(stage, gaze, seconds)
     yield "build_model.range", judge_range(stage, awake, lambda: run(awake, images[:1]))
 
 

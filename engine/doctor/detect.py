@@ -17,7 +17,7 @@ from .detect_run import Pictures, cut_to_picture, pictures, run_detect, stronges
 from .detect_score import judge_score
 from .findings import Finding, Table
 from .inputs import given, perfect
-from .stage import GROUPS, Stage
+from .stage import BOX_NAMES, GROUPS, Stage
 
 Results = Iterator[tuple[str, list[Finding]]]
 
@@ -60,6 +60,8 @@ def _roundtrip(
     if stage.name == "own":
         tables.append(table)
     missing, extra = misread(table)
+    if counts_off and all(len(found[image]) > 3 for image in counts_off):
+        missing -= set(BOX_NAMES)  # of a crowd the strongest may be any
     make = _Maker(called, stage, shown, found, tuple(g for g in GROUPS if g in missing | extra))
     if boxes_off and not (missing | extra) & {"conf", "class"}:
         return [make.boxes(boxes_off)]

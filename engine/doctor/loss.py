@@ -17,6 +17,7 @@ from .loss_ignored import judge_ignore, judge_threshold
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
 from .loss_maps import judge_maps
 from .loss_minima import judge_box, judge_classes, judge_negatives
+from .loss_narrowed import narrowed
 from .loss_objectness import judge_objectness
 from .loss_positives import judge_positives
 from .loss_reduction import judge_reduction
@@ -64,7 +65,7 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
 
     if "lbox" not in bad:
         box = judge_box(trial) or judge_box(Trial(called, stage, every_anchor(stage)))
-        yield "loss.minimum", box
+        yield "loss.minimum", narrowed(trial, box, judge_box)
         bad |= {f.term for f in box}
     if "lobj" not in bad:
         negatives = judge_negatives(trial)
@@ -73,7 +74,14 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
             judge_objectness(trial, said("objectness", profile.objectness)) if not negatives else None
         )
         if objectness is not None:
-            yield "loss.objectness", objectness.findings
+            yield (
+                "loss.objectness",
+                narrowed(
+                    trial,
+                    objectness.findings,
+                    lambda t: judge_objectness(t, said("objectness", profile.objectness)).findings,
+                ),
+            )
             bad |= {f.term for f in objectness.findings if f.severity == "error"}
         bad |= {f.term for f in negatives}
     if deaf:

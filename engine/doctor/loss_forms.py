@@ -101,7 +101,7 @@ def _spread(values: Tensor, formula: Tensor) -> float:
 
 
 def box_form(trial: Trial, declared: str | None) -> str:
-    """``iou``, ``giou``, ``diou``, ``ciou``, ``mse``, ``smooth-l1``; empty where it is none of them.
+    """``iou``, ``giou``, ``diou``, ``ciou``, ``mse``, ``smooth-l1``, ``l1``; empty where it is none of them.
 
     The declared form where it fits better than the others, else the one that fits; ``OTHER`` where none of
     the IoU's kinds does although one is declared.
@@ -173,6 +173,8 @@ def _squared(trial: Trial) -> str:
             return "mse"
         if _spread(near_by, low**2) < 0.03 and _spread(far.diff(), high.diff()) < 0.03:
             return "smooth-l1"
+        if _spread(torch.cat((near_by, far)), torch.cat((low, high)).abs()) < 0.03:
+            return "l1"
     return ""
 
 
@@ -191,6 +193,8 @@ def _squared_of_bounded(trial: Trial, cost: Callable[[float], float]) -> str:
     logs = torch.tensor([_log_change(trial, float(s)) for s in steps])
     if any(_spread(costs, m(logs) ** 2) < 0.03 for m in MEASURES) or _spread(costs, steps**2) < 0.03:
         return "mse"
+    if any(_spread(costs, m(logs).abs()) < 0.03 for m in MEASURES) or _spread(costs, steps.abs()) < 0.03:
+        return "l1"
     return "smooth-l1" if 1.2 < float(costs[2] / costs[1]) < 3.6 else ""
 
 
@@ -204,7 +208,7 @@ def _log_change(trial: Trial, step: float) -> float:
 
 def judge_box_form(trial: Trial, form: str, declared: str | None) -> list[Finding]:
     """``form``: what ``box_form`` found."""
-    if form == declared or not form:
+    if form == declared or not form or (form, declared) == ("l1", "smooth-l1"):  # with a bend next to 0
         return []
     if declared is None:
         return [] if form in (trial.stage.detector.profile.box, OTHER) else [profile_seen("box", form)]
@@ -222,7 +226,7 @@ def judge_box_form(trial: Trial, form: str, declared: str | None) -> list[Findin
             channels=BOX_NAMES,
             expected=declared,
             got=form,
-            fix=f"make lbox {declared}" + ("" if form == OTHER else f', or set loss.box = "{form}"'),
+            fix=f"make lbox {declared}" + ("" if form in (OTHER, "l1") else f', or set loss.box = "{form}"'),
             term="lbox",
         )
     ]

@@ -12,7 +12,7 @@ from .calling import Called
 from .findings import Finding, Tensor
 from .inputs import DRAW
 from .subject import seed_everything
-from .transform_cut import judge_cut
+from .transform_cut import judge_cut, judge_outside
 from .transform_explained import changes_of
 from .transform_shots import GOOD, HUES, Shot, overlap, picture, visible
 from .transform_tones import judge_tones
@@ -32,7 +32,9 @@ def probe_transform(called: Called) -> Results:
     yield "transform.corners", (corners := _corners(called, shots))
     if not corners:
         yield "transform.boxes", (boxes := _boxes(called, shots))
-        yield "transform.cut", [] if any(f.severity == "error" for f in boxes) else judge_cut(shots)
+        if not any(f.severity == "error" for f in boxes):
+            outside = judge_outside(lambda *given: _call(called, *given), SEEDS)
+            yield "transform.cut", outside or judge_cut(shots)
 
 
 def _call(called: Called, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

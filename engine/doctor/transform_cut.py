@@ -6,15 +6,14 @@ warped pictures are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .findings import Finding
+from .transform_shots import Shot, picture
 
-if TYPE_CHECKING:
-    from .transform_shots import Shot
+Call = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 CLOSE = 2.5
 """Pixels of rounding that a map's proof allows."""
@@ -64,6 +63,49 @@ def judge_cut(shots: Sequence[Shot]) -> list[Finding]:
             fix="move the boxes first, then clip x to 0..width and y to 0..height of the returned picture",
         )
     ]
+
+
+def judge_outside(call: Call, draws: int) -> list[Finding]:
+    """Boxes along all borders that come to lie wholly beyond the returned picture have no area: one that does
+    was clipped by another picture's sides, or not at all."""
+    beyond: dict[int, str] = {}
+    sides: set[str] = set()
+    for number in range(draws):
+        picture_, _ = picture(number)
+        out, boxes = call(picture_, _along_borders(*picture_.shape[:2]), 500 + number)
+        height, width = out.shape[:2]
+        for box in boxes:
+            inside = np.clip(box, 0, [width, height, width, height])
+            if _area(box) < LEAST or _area(inside) > 0:
+                continue
+            beyond.setdefault(
+                number, f"draw {number}: label {_text(box)}, picture {width} wide and {height} high"
+            )
+            for name, low, high, side in (("x", box[0], box[2], width), ("y", box[1], box[3], height)):
+                if low >= side or high <= 0:
+                    sides.add(name)
+    if len(beyond) < 2:
+        return []
+    return [
+        Finding(
+            "error",
+            "transform.cut",
+            "transform",
+            f"boxes beyond the returned picture keep their area, in {len(beyond)} of {draws} draws",
+            tensor="boxes",
+            channels=tuple(n for n in ("x", "y") if n in sides),
+            expected="a box that leaves the picture comes back with no area",
+            got=next(iter(beyond.values())),
+            fix="clip to the returned picture: image.shape[:2] is height, width; cv2 takes (width, height)",
+        )
+    ]
+
+
+def _along_borders(height: int, width: int) -> np.ndarray:
+    side = 34
+    xs, ys = (0, (width - side) // 2, width - side), (0, (height - side) // 2, height - side)
+    rows = [[x, y, x + side, y + side] for x in xs for y in ys if (x, y) != (xs[1], ys[1])]
+    return np.array(rows, np.float32)
 
 
 def _expected(shot: Shot) -> np.ndarray | None:
