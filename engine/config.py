@@ -176,8 +176,11 @@ class AugmentConfig(Section):
     """One factor for the image, up to +-brightness."""
     mosaic: Fraction = 0.0
     """Share of images made of crops of four, at the objects' own scale."""
+    multi_scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Every 10 batches another input size, from 1 - m to 1 + m times the declared one, in multiples of the
+    coarsest head's stride; 0: none. YOLOv2: about 0.25."""
     mosaic_off: Fraction = 0.15
-    """The last share of the run that goes without mosaic."""
+    """The last share of the run that goes without mosaic, and at the declared size."""
     min_visible: Fraction = 0.25
     """A box cut to less than this share of its area is dropped."""
 

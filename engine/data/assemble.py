@@ -21,14 +21,16 @@ from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .augment import augmented
-from .draws import Draw, draw_rng
+from .draws import BatchDraw, Draw, draw_rng
 from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
 from .letterbox import GREY, resized
 from .mosaic import mosaic, tile_indices
 from .sample import Dataset, Floats, Image, Ints, Problem, Sample
+from .sizes import Size
 
-Encode = Callable[[list[Tensor], list[Tensor]], Any]
+Encode = Callable[[list[Tensor], list[Tensor], Size], Any]
+"""Boxes and labels, an entry an image, and the input's size -> targets."""
 Transform = Callable[[Image, Floats], tuple[Image, Floats]]
 
 
@@ -69,7 +71,8 @@ Load = Callable[[Draw, Image], _Loaded]
 
 
 class Assembler:
-    """Loads, augments and packs; picklable, without state but the cache.
+    """Loads, augments and packs; picklable, without state but the cache. ``largest``: of the inputs there
+    will be. How large one is, its canvas says.
 
     ``threads``: where the pictures of a batch are loaded side by side; None: one after the other. It does not
     travel between processes.
@@ -80,7 +83,7 @@ class Assembler:
     def __init__(
         self,
         dataset: Dataset,
-        input_wh: tuple[int, int],
+        largest: Size,
         augment: AugmentConfig | None,
         seed: int,
         encode: Encode | None,
@@ -90,27 +93,27 @@ class Assembler:
         shared: bool,
     ) -> None:
         self._dataset = dataset
-        self._input_wh = input_wh
         self._augment = augment
         self._seed = seed
         self._encode = encode
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
-        self._decoded = DecodedImages(dataset.samples, input_wh, "none" if transform else cache, shared)
+        self._decoded = DecodedImages(dataset.samples, largest, "none" if transform else cache, shared)
         self._truths = [_trained_on(sample, use_difficult) for sample in dataset.samples]
 
     @property
     def cached(self) -> bool:
         return self._decoded.kept
 
-    def augmented(self, draws: list[Draw]) -> Packed:
-        return self._pack(draws, self._one_transformed if self._transform else self._one_augmented)
+    def augmented(self, batch: BatchDraw) -> Packed:
+        return self._pack(batch, self._one_transformed if self._transform else self._one_augmented)
 
-    def plain(self, draws: list[Draw]) -> Packed:
-        return self._pack(draws, self._one_plain)
+    def plain(self, batch: BatchDraw) -> Packed:
+        return self._pack(batch, self._one_plain)
 
-    def _pack(self, draws: list[Draw], load: Load) -> Packed:
-        images = _canvases(len(draws), self._input_wh)
+    def _pack(self, batch: BatchDraw, load: Load) -> Packed:
+        draws = batch.draws
+        images = _canvases(len(draws), batch.input_wh)
         canvases = images.numpy()
 
         def attempt(place: int) -> _Loaded | UnreadableImage:
@@ -134,11 +137,13 @@ class Assembler:
             images = images[:1]
         elif skipped:
             images = images[[place for place in places if isinstance(tried[place], _Loaded)]]
-        boxes = [self._relative(item.boxes) for item in loaded]
+        boxes = [_relative(item.boxes, batch.input_wh) for item in loaded]
         labels = [item.labels for item in loaded]
         targets = None
         if self._encode is not None:
-            targets = self._encode(list(map(torch.from_numpy, boxes)), list(map(torch.from_numpy, labels)))
+            targets = self._encode(
+                list(map(torch.from_numpy, boxes)), list(map(torch.from_numpy, labels)), batch.input_wh
+            )
         samples = [self._dataset.samples[item.index] for item in loaded]
         return Packed(
             images.permute(0, 3, 1, 2),
@@ -167,7 +172,7 @@ class Assembler:
 
     def _one_plain(self, draw: Draw, canvas: Image) -> _Loaded:
         image, boxes, labels = self._decoded_sample(draw.index)
-        place = self._decoded.place(draw.index)
+        place = self._decoded.place(draw.index, _size(canvas))
         _frame(image, place, canvas)
         scale = np.array([place.new_w / image.shape[1], place.new_h / image.shape[0]] * 2, np.float32)
         shift = np.array([place.left, place.top] * 2, np.float32)
@@ -177,13 +182,13 @@ class Assembler:
         if self._augment is None:
             return self._one_plain(draw, canvas)
         rng = draw_rng(self._seed, draw)
-        place = self._decoded.place(draw.index)
+        place = self._decoded.place(draw.index, _size(canvas))
         # drawn whether or not it is used: the rest of the sample stays the same when mosaics end
         made_mosaic = rng.random() < self._augment.mosaic
         if draw.mosaic and made_mosaic:
             indices = tile_indices(rng, draw.index, len(self._dataset))
             tiles = [self._decoded_sample(index, own=index == draw.index) for index in indices]
-            places = [Letterbox.fit((tile.shape[1], tile.shape[0]), self._input_wh) for tile, _, _ in tiles]
+            places = [Letterbox.fit(_size(tile), _size(canvas)) for tile, _, _ in tiles]
             boxes, labels = mosaic(tiles, places, self._augment, rng, canvas)
         else:
             boxes, labels = augmented(self._decoded_sample(draw.index), place, self._augment, rng, canvas)
@@ -210,7 +215,7 @@ class Assembler:
         with _global_seeds(seed):
             result = self._transform(image, boxes.copy())
         image, boxes = _checked(result, len(labels))
-        place = Letterbox.fit((image.shape[1], image.shape[0]), self._input_wh)
+        place = Letterbox.fit(_size(image), _size(canvas))
         _frame(image, place, canvas)
         boxes = place.boxes_to_input(
             np.clip(boxes, 0, [image.shape[1], image.shape[0]] * 2).astype(np.float32)
@@ -218,11 +223,16 @@ class Assembler:
         keep = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
         return _Loaded(draw.index, boxes[keep], labels[keep], place)
 
-    def _relative(self, boxes: Floats) -> Floats:
-        """Input pixels x1, y1, x2, y2 -> cx, cy, w, h in 0..1 of the input."""
-        size = np.array(self._input_wh, np.float32)
-        low, high = boxes[:, :2] / size, boxes[:, 2:] / size
-        return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
+
+def _size(image: Image) -> Size:
+    return image.shape[1], image.shape[0]
+
+
+def _relative(boxes: Floats, input_wh: Size) -> Floats:
+    """Input pixels x1, y1, x2, y2 -> cx, cy, w, h in 0..1 of the input."""
+    size = np.array(input_wh, np.float32)
+    low, high = boxes[:, :2] / size, boxes[:, 2:] / size
+    return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
 
 
 def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
@@ -230,7 +240,7 @@ def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
     return (sample.boxes, sample.labels) if keep.all() else (sample.boxes[keep], sample.labels[keep])
 
 
-def _canvases(count: int, input_wh: tuple[int, int]) -> Tensor:
+def _canvases(count: int, input_wh: Size) -> Tensor:
     """``[count, H, W, 3]`` uint8, grey. In a loading process it stands in shared memory from the start, so
     that sending it is no copy."""
     shape = (count, input_wh[1], input_wh[0], 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -20,8 +21,9 @@ from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .assemble import Assembler, Encode, Packed, Transform
-from .draws import Draw, epoch_draws, part_is_empty, part_of, step_draws
+from .draws import BatchDraw, Draw, epoch_draws, part_is_empty, part_of, step_draws
 from .sample import Dataset, Problem
+from .sizes import InputSizes, Size
 
 __all__ = ["Batch", "BatchLoader", "Draw", "Encode", "Transform", "epoch_draws"]
 
@@ -54,6 +56,11 @@ class Batch:
     def objects(self) -> int:
         return sum(len(boxes) for boxes in self.boxes)
 
+    @property
+    def input_wh(self) -> Size:
+        """Width and height of the images: with ``augment.multi_scale`` each batch has its own."""
+        return self.images.shape[3], self.images.shape[2]
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -65,7 +72,8 @@ class Batch:
 class BatchLoader:
     """Batches of a dataset.
 
-    ``encode`` turns an image list's boxes and labels into targets (in the loading process). ``transform`` is
+    ``encode`` turns an image list's boxes and labels into targets (in the loading process), for an input of
+    the batch's size. ``transform`` is
     the user's own augmentation, ``(image HxWx3 BGR, boxes [N, 4] pixel corners) -> the same``, and takes the
     place of ours. With ``workers`` > 0 both are sent to processes, so they must be picklable; where one is
     not, loading stays in the calling thread and ``note`` says so.
@@ -73,15 +81,16 @@ class BatchLoader:
     The order and every sample are pure functions of (seed, epoch, index): neither the number of workers, nor
     the cache, nor the step at which an iteration starts changes a bit. With several ``ranks``, ``batch_size``
     is of all of them together and each loads its slice of every batch (of the ordered ones: every so many-th
-    image).
+    image). ``stride``: of the coarsest head; inputs of other sizes than the declared one are multiples of it.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        input_wh: tuple[int, int],
+        input_wh: Size,
         batch_size: int,
         *,
+        stride: int = 32,
         augment: AugmentConfig | None = None,
         seed: int = 0,
         encode: Encode | None = None,
@@ -107,8 +116,17 @@ class BatchLoader:
         self._workers = workers
         self._pin = pin_memory
         self._rank, self._ranks = rank, ranks
+        self.sizes = InputSizes(input_wh, augment.multi_scale if augment else 0.0, stride, seed)
         self._assembler = Assembler(
-            dataset, input_wh, augment, seed, encode, transform, cache, use_difficult, shared=workers > 0
+            dataset,
+            self.sizes.largest,
+            augment,
+            seed,
+            encode,
+            transform,
+            cache,
+            use_difficult,
+            shared=workers > 0,
         )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if workers == 0 and cores > 1:
@@ -124,14 +142,24 @@ class BatchLoader:
     def cached(self) -> bool:
         return self._assembler.cached
 
-    def train_batches(self, first_step: int, total_steps: int, mosaic_off: float = 0.0) -> Iterator[Batch]:
+    def train_batches(
+        self, first_step: int, total_steps: int, mosaic_off: float = 0.0, *, declared: bool = False
+    ) -> Iterator[Batch]:
         """Batches of the 0-based steps ``first_step .. total_steps - 1``, one stream across epochs.
 
-        Step s is number ``s % steps_per_epoch`` of epoch ``s // steps_per_epoch``; mosaics are on for steps
-        before ``(1 - mosaic_off) * total_steps``.
+        Step s is number ``s % steps_per_epoch`` of epoch ``s // steps_per_epoch``; mosaics and other sizes
+        than the declared one are on for steps before ``(1 - mosaic_off) * total_steps``. ``declared``: that
+        size alone.
         """
         draws = step_draws(self._seed, self._images, self._batch_size, first_step, total_steps, mosaic_off)
-        parts = (part_of(batch, self._rank, self._ranks) for batch in draws)
+        vary = range(first_step, 0 if declared else math.ceil((1 - mosaic_off) * total_steps))
+        parts = (
+            BatchDraw(
+                part_of(batch, self._rank, self._ranks),
+                self.sizes.at(step) if step in vary else self.sizes.declared,
+            )
+            for step, batch in enumerate(draws, first_step)
+        )
         return self._batches(parts, augmented=True)
 
     def images_of(self, step: int) -> int:
@@ -147,7 +175,7 @@ class BatchLoader:
         size = max(1, self._batch_size // self._ranks)
         mine = range(self._rank, self._images, self._ranks)
         draws = (
-            [Draw(0, index, False) for index in mine[start : start + size]]
+            BatchDraw([Draw(0, index, False) for index in mine[start : start + size]], self.sizes.declared)
             for start in range(0, len(mine), size)
         )
         return self._batches(draws, augmented=False)
@@ -163,7 +191,7 @@ class BatchLoader:
                 shut()
         self._open.clear()
 
-    def _batches(self, draws: Iterable[list[Draw]], augmented: bool) -> Iterator[Batch]:
+    def _batches(self, draws: Iterable[BatchDraw], augmented: bool) -> Iterator[Batch]:
         assemble = self._assembler.augmented if augmented else self._assembler.plain
         if self._workers == 0:
             for batch in draws:
@@ -171,7 +199,7 @@ class BatchLoader:
             return
         loader: DataLoader[Any] = DataLoader(
             _Items(assemble),  # type: ignore[arg-type]
-            batch_sampler=draws,
+            batch_sampler=draws,  # type: ignore[arg-type]
             collate_fn=_as_is,  # type: ignore[arg-type]
             num_workers=self._workers,
             prefetch_factor=4,
@@ -198,11 +226,11 @@ class BatchLoader:
 class _Items:
     """What the DataLoader fetches from: a whole batch at a time."""
 
-    assemble: Callable[[list[Draw]], Packed]
+    assemble: Callable[[BatchDraw], Packed]
 
-    def __getitems__(self, draws: list[Draw]) -> Packed | UserError:
+    def __getitems__(self, batch: BatchDraw) -> Packed | UserError:
         try:
-            return self.assemble(draws)
+            return self.assemble(batch)
         except UserError as error:  # the DataLoader would wrap it in a traceback
             return error
 
@@ -257,10 +285,4 @@ def _unpack(packed: Packed) -> Batch:
 def _moved(value: Any, device: torch.device | str, non_blocking: bool) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_moved(item, device, non_blocking) for item in value)
-    return (
-        value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else _plain_to(value, device)
-    )
-
-
-def _plain_to(value: Any, device: torch.device | str) -> Any:
-    return value.to(device) if hasattr(value, "to") else value
+    return value.to(device, non_blocking=non_blocking) if hasattr(value, "to") else value

@@ -17,6 +17,14 @@ class Draw:
     mosaic: bool
 
 
+@dataclass(frozen=True, slots=True)
+class BatchDraw:
+    """A batch: its images, and width and height of the input that all of them are drawn into."""
+
+    draws: list[Draw]
+    input_wh: tuple[int, int]
+
+
 def draw_rng(seed: int, draw: Draw) -> np.random.Generator:
     """The only source of randomness of a sample: it is a pure function of (seed, epoch, index)."""
     return np.random.default_rng((seed, 1, draw.epoch, draw.index))

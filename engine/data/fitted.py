@@ -26,7 +26,7 @@ SHARE_OF_FREE_MEMORY = 0.25
 
 class DecodedImages:
     """The split's pictures by index, each at 1, 1/2, 1/4 or 1/8 of its size: the smallest that its letterbox
-    does not exceed.
+    in ``input_wh``, the largest input there will be, does not exceed.
 
     With ``shared`` the memory is shared by the loading processes it is sent to: each picture is decoded once,
     whoever needs it first. ``mode`` ``auto`` keeps pictures only if all together take less than a quarter of
@@ -42,7 +42,7 @@ class DecodedImages:
         shared: bool,
     ) -> None:
         self._samples = samples
-        self._input_wh = input_wh
+        self._largest = input_wh
         self._store: torch.Tensor | None = None
         if mode == "none" or not samples:
             return
@@ -66,12 +66,12 @@ class DecodedImages:
     def kept(self) -> bool:
         return self._store is not None
 
-    def place(self, index: int) -> Letterbox:
+    def place(self, index: int, input_wh: tuple[int, int]) -> Letterbox:
         sample = self._samples[index]
-        return Letterbox.fit((sample.width, sample.height), self._input_wh)
+        return Letterbox.fit((sample.width, sample.height), input_wh)
 
     def reduction(self, index: int) -> int:
-        sample, place = self._samples[index], self.place(index)
+        sample, place = self._samples[index], self.place(index, self._largest)
         return reduction((sample.width, sample.height), (place.new_w, place.new_h))
 
     def size(self, index: int) -> tuple[int, int]:

@@ -111,7 +111,7 @@ def _make(
         step=step,
         epoch=epoch,
         layout=detector.layout,
-        heads=detector.heads,
+        heads=captured.heads,
         pred=captured.preds,
         targets=captured.targets,
         decoded=captured.decoded,

@@ -44,7 +44,7 @@ def steps_for_minutes(
     limit = min(MEASURE_MOST, MEASURE_SHARE * config.minutes * 60)
     stepper = Stepper(copy.deepcopy(model), detector, config, compute, group)
     marks = [time.monotonic()]
-    for step, batch in enumerate(loader.train_batches(0, 1_000_000, mosaic_off)):
+    for step, batch in enumerate(loader.train_batches(0, 1_000_000, mosaic_off, declared=True)):
         stepper.step(batch, config.lr / 100, 0, idle=loader.is_idle(step))
         if compute.device.type == "cuda":
             torch.cuda.synchronize(compute.device)
@@ -54,5 +54,7 @@ def steps_for_minutes(
     loader.close()
     # the median: a machine busy for a moment must not decide over the whole run
     seconds = statistics.median(b - a for a, b in pairwise(marks[min(WARM_STEPS, len(marks) - 2) :]))
+    # measured at the declared size; the time goes by the pixels, and the last share of the run is at it
+    seconds *= mosaic_off + (1 - mosaic_off) * loader.sizes.mean_area
     left = config.minutes * 60 * (1 - RESERVE) - (time.monotonic() - started)
     return group.tell((max(1, int(left / seconds)), seconds))

@@ -19,11 +19,13 @@ from ..data.fitted import fitted_sizes
 from ..data.opening import open_split
 from ..data.sample import Dataset
 from ..device import Compute, choose_compute, worker_count
+from ..errors import UserError
 from ..nets.registry import head_strides
 from ..nets.weights import load_what_fits
 from ..predictor import find_weights
 from ..scoring import evaluation_loader
 from ..yolo.plugin import UserFunctions, load_functions
+from .any_size import check_sizes
 from .distributed import Group
 
 
@@ -80,6 +82,7 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
         train,
         blueprint.input_wh,
         config.train.batch_size,
+        stride=max(head.stride for head in blueprint.heads()),
         augment=config.augment,
         seed=config.train.seed,
         encode=blueprint.detector(user).encode,
@@ -93,6 +96,13 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
     )
     if loader.note:
         notes.append(loader.note)
+    if loader.sizes.vary:
+        try:
+            check_sizes(model, blueprint.detector(user), loader.sizes)
+        except UserError:
+            loader.close()
+            raise
+        notes.append(loader.sizes.describe(config.augment.mosaic_off))
     val_loader = None
     if val is not None:
         val_loader = evaluation_loader(

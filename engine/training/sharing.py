@@ -38,7 +38,7 @@ class Sharing:
     ) -> None:
         self.group = group
         self.gradients = GradientSum(parameters, group)
-        self._detector = detector
+        self._of_any_size = self._detector = detector
         self._statistics = statistics
         self._device = device
         self._idle = False
@@ -47,6 +47,7 @@ class Sharing:
         """``idle``: a last batch of fewer images than ranks left none for this one; the image it has instead
         keeps it in step (batch norm and the user's module may meet the others in it) and counts nothing."""
         self._idle = idle
+        self._detector = self._of_any_size.at(batch.input_wh)
         counts = [float(len(batch)), float(batch.objects), 0.0]
         found = self._positives(batch)
         if isinstance(found, int):

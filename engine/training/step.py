@@ -13,6 +13,7 @@ from ..config import TrainConfig
 from ..data.batches import Batch
 from ..device import Compute
 from ..doctor.monitors import Look
+from ..layout import Head
 from ..learning.optimizer import build_optimizer, set_rate
 from ..yolo.detector import Detector
 from ..yolo.loss import TERMS
@@ -28,6 +29,8 @@ Pred = Tensor | list[Tensor]
 class Captured:
     """The head tensors of one step, still on the device; a head's tensors in the declared layout."""
 
+    heads: tuple[Head, ...]
+    """The grids of this batch's size."""
     batch: Batch
     """As it was loaded: its images need not come back from the device."""
     targets: list[Tensor]
@@ -155,13 +158,14 @@ class Stepper:
         if capture:
             for each in self.detector.as_list(pred):
                 each.retain_grad()
+        detector = self.detector.at(batch.input_wh)
         if sharing is None:
-            terms = self.detector.loss(pred, batch.targets, seen=seen, maps=capture)
+            terms = detector.loss(pred, batch.targets, seen=seen, maps=capture)
         else:
             sharing.forward_done()
             terms = sharing.loss(pred, batch, self.term_names, seen, maps=capture)
         if look is not None:
-            look.loss_made(terms, self.detector.as_list(pred))
+            look.loss_made(terms, detector.as_list(pred), detector.heads)
         self.optimizer.zero_grad(set_to_none=True)
         with sharing.backward() if sharing is not None else nullcontext():
             self.scaler.scale(terms["total"]).backward()
@@ -169,15 +173,16 @@ class Stepper:
 
     @torch.no_grad()
     def _captured(self, batch: Batch, moved: Batch, pred: Pred, terms: dict[str, Any]) -> Captured:
-        preds = self.detector.as_list(pred)
+        detector = self.detector.at(batch.input_wh)
+        preds = detector.as_list(pred)
         scale = self.scaler.get_scale() if self.compute.scaled else 1.0
         return Captured(
+            heads=detector.heads,
             batch=batch,
             targets=[each.clone() for each in moved.targets.targets],
             preds=[each.detach() for each in preds],
             decoded=[
-                self.detector.decode(each.detach(), head)
-                for each, head in zip(preds, self.detector.heads, strict=True)
+                detector.decode(each.detach(), head) for each, head in zip(preds, detector.heads, strict=True)
             ],
             grads=[each.grad / scale if scale != 1 else each.grad for each in preds if each.grad is not None],
             maps=terms.get("maps", {}),
@@ -190,7 +195,8 @@ class Stepper:
             return
         moved = batch.to(self.compute.device)
         self.model.eval()
-        terms = self.detector.loss(as_float(self.model(self.images(moved))), moved.targets)
+        detector = self.detector.at(batch.input_wh)
+        terms = detector.loss(as_float(self.model(self.images(moved))), moved.targets)
         self.model.train()
         self.term_names = (*(name for name in terms if name not in ("total", "maps")), "total")
 
@@ -224,7 +230,7 @@ class Stepper:
         else:
             self.optimizer.step()
         if self.ema is not None:
-            self.ema.update(self.model)
+            self.ema.update()
 
     def state(self) -> dict[str, Any]:
         return {

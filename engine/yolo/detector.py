@@ -7,7 +7,7 @@ Everything here speaks the declared layout and the user's contract; the canonica
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -64,6 +64,15 @@ class Detector:
         heads = tuple(head.to(device) for head in self.heads)
         return Detector(heads, self.layout, self.profile, self.rule, self.ratio, self.user)
 
+    def at(self, input_wh: tuple[int, int]) -> Detector:
+        """The same on an input of that width and height: grids of another size, the same anchors."""
+        width, height = input_wh
+        first = self.heads[0]
+        if (first.input_w, first.input_h) == (width, height):
+            return self
+        heads = (replace(h, grid_h=height // h.stride, grid_w=width // h.stride) for h in self.heads)
+        return replace(self, heads=tuple(heads))
+
     def without_user(self) -> Detector:
         """The reference alone, under the same layout and profile."""
         return Detector(self.heads, self.layout, self.profile, self.rule, self.ratio)
@@ -75,8 +84,13 @@ class Detector:
     def as_list(self, values: Any) -> list[Any]:
         return list(values) if len(self.heads) > 1 else [values]
 
-    def encode(self, boxes: list[Tensor], labels: list[Tensor]) -> Encoded:
-        """Truths of a batch -> targets. ``boxes``: ``[N, 4]`` cx, cy, w, h in 0..1, one entry an image."""
+    def encode(
+        self, boxes: list[Tensor], labels: list[Tensor], input_wh: tuple[int, int] | None = None
+    ) -> Encoded:
+        """Truths of a batch -> targets. ``boxes``: ``[N, 4]`` cx, cy, w, h in 0..1, one entry an image.
+        ``input_wh``: of this batch's input; None: as ``heads`` have it."""
+        if input_wh is not None and (sized := self.at(input_wh)) is not self:
+            return sized.encode(boxes, labels)
         user = self.user.get("assign")
         if user is not None:
             targets = self.as_list(user(boxes, labels, self.one_or_list(self.heads)))

@@ -27,14 +27,20 @@ class HeadStatistics:
         self._slots: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
-    def measure(self, preds: Sequence[Tensor], encoded: Encoded) -> Tensor:
-        """After the backward pass: ``preds`` hold their gradients."""
-        return torch.stack(
-            [self._head(k, pred, encoded) for k, pred in enumerate(preds)],
-        ).sum(0)
+    def measure(
+        self, preds: Sequence[Tensor], encoded: Encoded, heads: Sequence[Head] | None = None
+    ) -> Tensor:
+        """After the backward pass: ``preds`` hold their gradients. ``heads``: the grids of this batch's size;
+        None: the detector's."""
+        heads = heads or self.detector.heads
+        found = [
+            self._head(k, pred, encoded, head)
+            for k, (pred, head) in enumerate(zip(preds, heads, strict=True))
+        ]
+        return torch.stack(found).sum(0)
 
-    def _head(self, k: int, declared: Tensor, encoded: Encoded) -> Tensor:
-        head, layout = self.detector.heads[k], self.detector.layout
+    def _head(self, k: int, declared: Tensor, encoded: Encoded, head: Head) -> Tensor:
+        layout = self.detector.layout
         pred = layout.read_pred(declared.detach(), head)
         target = layout.read_targets(encoded.targets[k], head)
         index = encoded.positives[k].index if encoded.positives is not None else self._every_slot(pred)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...layout import Head
 from ...runs import events as ev
 from ...yolo.detector import Detector, Encoded
 from .board import Board, Verdicts
@@ -44,19 +45,20 @@ class Look:
         self.seconds = self.terms_seconds = 0.0
         self._owner = owner
         self._preds: list[Tensor] = []
+        self._heads: Sequence[Head] = ()
         self._frozen: list[tuple[int, ...]] = []
         self._parts: list[Tensor] = []
 
-    def loss_made(self, terms: Mapping[str, Any], preds: Sequence[Tensor]) -> None:
-        """Before the backward pass."""
+    def loss_made(self, terms: Mapping[str, Any], preds: Sequence[Tensor], heads: Sequence[Head]) -> None:
+        """Before the backward pass. ``heads``: the grids of this batch's size."""
         with self._owner.guarded():
-            self._preds = list(preds)
+            self._preds, self._heads = list(preds), heads
             for pred in self._preds:
                 pred.retain_grad()
             if self.terms:
                 started = time.perf_counter()
-                names = self._owner.setting.terms
-                self._parts.append(term_gradients(terms, names, self._preds, self._owner.detector))
+                names, layout = self._owner.setting.terms, self._owner.detector.layout
+                self._parts.append(term_gradients(terms, names, self._preds, layout, heads))
                 for pred in self._preds:
                     pred.grad = None  # a retained gradient has gathered those of the terms too
                 self._frozen = frozen_within(self._preds)
@@ -66,7 +68,7 @@ class Look:
         """After the backward pass."""
         with self._owner.guarded():
             started = time.perf_counter()
-            self._parts.append(self._owner.statistics.measure(self._preds, encoded))
+            self._parts.append(self._owner.statistics.measure(self._preds, encoded, self._heads))
             movement = self._owner.movement
             if self.terms:
                 self._owner.structure(self.step, movement.unreached(), self._frozen)

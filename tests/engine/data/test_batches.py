@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def data(make_voc) -> Dataset:
     return read_voc(make_voc(images), "train", ["cat", "dog"])
 
 
-def count_objects(boxes: list[Tensor], labels: list[Tensor]) -> Tensor:
+def count_objects(boxes: list[Tensor], labels: list[Tensor], input_wh: tuple[int, int]) -> Tensor:
     """A stand-in for the target tensor; at module level, so that it can be sent to a process."""
     return torch.tensor([len(one) for one in boxes])
 
@@ -127,6 +128,60 @@ def test_starting_anywhere_gives_the_same_batches(data: Dataset, cache: str) -> 
     assert fingerprints(other.train_batches(0, 1, 0.3)) != whole[:1]
 
 
+SIZED = AugmentConfig(flip_x=0.5, mosaic=0.5, multi_scale=0.5)
+
+
+def test_a_size_a_batch(data: Dataset) -> None:
+    """Drawn every 10 batches, the same from any start, whatever the cache, and for every rank."""
+
+    def loader(**more: Any) -> BatchLoader:
+        return BatchLoader(data, (96, 64), 4, augment=SIZED, seed=5, stride=32, **more)
+
+    whole = list(loader().train_batches(0, 60, 0.25))
+    assert {batch.input_wh for batch in whole} == {(64, 32), (96, 64), (128, 96)}
+    assert all(len({batch.input_wh for batch in whole[k : k + 10]}) == 1 for k in range(0, 40, 10))
+    assert {batch.input_wh for batch in whole[45:]} == {(96, 64)}
+    marks = fingerprints(whole)
+    for first in (7, 33):
+        assert fingerprints(loader(cache="ram").train_batches(first, 60, 0.25)) == marks[first:]
+    for rank in (0, 1):
+        part = loader(rank=rank, ranks=2).train_batches(0, 60, 0.25)
+        assert [batch.input_wh for batch in part] == [batch.input_wh for batch in whole]
+    assert {batch.input_wh for batch in loader().ordered_batches()} == {(96, 64)}
+    assert {batch.input_wh for batch in loader().train_batches(0, 30, declared=True)} == {(96, 64)}
+
+
+def test_boxes_follow_the_size(data: Dataset) -> None:
+    """Without other changes they are those of the letterbox at that size; a user's transform as well."""
+    only = AugmentConfig(multi_scale=0.5)
+    for more in ({}, {"transform": unchanged}):
+        sizes = set()
+        for batch in BatchLoader(data, (96, 64), 4, augment=only, **more).train_batches(0, 40):
+            width, height = batch.input_wh
+            sizes.add((width, height))
+            for index, boxes, place in zip(batch.indices, batch.boxes, batch.letterboxes, strict=True):
+                assert (place.input_w, place.input_h) == (width, height)
+                corners = place.boxes_to_input(data.samples[index].boxes) / np.array([width, height] * 2)
+                middle = (corners[:, :2] + corners[:, 2:]) / 2
+                expected = np.concatenate((middle, corners[:, 2:] - corners[:, :2]), axis=1)
+                assert boxes.numpy() == pytest.approx(expected, abs=1e-5)
+        assert len(sizes) > 1
+
+
+def unchanged(image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return image, boxes
+
+
+@pytest.mark.slow
+def test_processes_load_batches_of_the_same_sizes(data: Dataset) -> None:
+    def loader(workers: int) -> BatchLoader:
+        return BatchLoader(data, (96, 64), 4, augment=SIZED, encode=count_objects, workers=workers)
+
+    with_processes = loader(2)
+    assert fingerprints(with_processes.train_batches(5, 30)) == fingerprints(loader(0).train_batches(5, 30))
+    with_processes.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", ["none", "ram"])
 def test_processes_load_the_same_batches(data: Dataset, cache: str) -> None:
@@ -188,7 +243,7 @@ def test_processes_started_from_a_thread_end_with_close(data: Dataset) -> None:
 
 
 def test_functions_that_cannot_travel_keep_loading_here(data: Dataset) -> None:
-    loader = BatchLoader(data, (64, 48), 4, workers=2, encode=lambda boxes, labels: len(boxes))
+    loader = BatchLoader(data, (64, 48), 4, workers=2, encode=lambda boxes, labels, input_wh: len(boxes))
     assert "training thread" in loader.note
     assert next(loader.train_batches(0, 1)).targets == 4
 

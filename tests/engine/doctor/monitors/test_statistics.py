@@ -76,7 +76,7 @@ def test_gradients_of_terms_leave_that_of_the_total_alone() -> None:
     names = ("lcls", "lbox", "lobj", "liou", "total")
     terms = detector.loss(preds, encoded)
     terms["shown"] = 3.0
-    values = term_gradients(terms, (*names, "shown"), preds, detector)
+    values = term_gradients(terms, (*names, "shown"), preds, detector.layout, detector.heads)
     assert all(pred.grad is None for pred in preds)
     norms, products = values[:6], values[6:].view(6, 6)
     assert norms[5] == 0
