@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..boxes import shape_iou
 from ..yolo.assign import Assigned, assign
+from .assign_calls import judge_empty, judge_inputs, judge_memory
 from .assign_collisions import judge_collisions
 from .assign_explained import explain_place, explain_values
 from .assign_run import TOLERANCE, run_assign, slots_of
@@ -36,6 +37,10 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
     yield "assign.roundtrip", wrong
     if wrong:
         return  # what follows would say the same again
+    kept = judge_memory(called, stage, single)
+    yield "assign.state", kept
+    if kept:
+        return
     if stage.detector.rule == "multi" and (beyond := _beyond_ratio(stage)) is not None:
         wrong = _judge(called, stage, beyond, run_assign(called, stage, beyond), "assign.beyond")
         yield "assign.beyond", [_forgotten(f) for f in wrong]
@@ -60,8 +65,8 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         if wrong:
             return
     yield "assign.collisions", judge_collisions(called, stage, contested or Contest())
-    yield "assign.inputs", _inputs(called, stage, single)
-    yield "assign.empty", _empty(called, stage)
+    yield "assign.inputs", judge_inputs(called, stage, single)
+    yield "assign.empty", judge_empty(called, stage)
 
 
 def _singles(stage: Stage) -> Scene:
@@ -353,48 +358,3 @@ class _Maker:
     def _truth(self, image: int) -> str:
         box = self.made.boxes[image][0].tolist() if len(self.made.boxes[image]) else []
         return "(" + ", ".join(f"{v:.3f}" for v in box) + ")"
-
-
-def _inputs(called: Called, stage: Stage, made: Scene) -> list[Finding]:
-    boxes, labels = [b.clone() for b in made.boxes], [k.clone() for k in made.labels]
-    called.call("assign", boxes, labels, stage.given_heads())
-    same_boxes = len(boxes) == len(made.boxes) and all(
-        torch.equal(x, y) for x, y in zip(boxes, made.boxes, strict=True)
-    )
-    same_labels = len(labels) == len(made.labels) and all(
-        torch.equal(x, y) for x, y in zip(labels, made.labels, strict=True)
-    )
-    if same_boxes and same_labels:
-        return []
-    finding = Finding(
-        "error",
-        "assign.inputs",
-        "assign",
-        f"assign changes the {'labels' if same_boxes else 'boxes'} it is given",
-        tensor="labels" if same_boxes else "boxes",
-        channels=("class",) if same_boxes else ("x", "y", "w", "h"),
-        expected="inputs as they were",
-        got="overwritten",
-        fix="work on a copy: boxes = boxes * size, not boxes *= size",
-    )
-    return [called.placed(finding)]
-
-
-def _empty(called: Called, stage: Stage) -> list[Finding]:
-    """A batch without any object is a batch."""
-    made = given(stage, [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.int64)] * 2)
-    targets = run_assign(called, stage, made)
-    if not any(bool((t != 0).any()) for t in targets):
-        return []
-    finding = Finding(
-        "error",
-        "assign.empty",
-        "assign",
-        "a batch without objects gets positive slots",
-        tensor="targets",
-        channels=("mask",),
-        expected="all zeros",
-        got=f"{sum(int((t != 0).sum()) for t in targets)} values that are not 0",
-        fix="start from fresh zeros in every call",
-    )
-    return [called.placed(finding)]

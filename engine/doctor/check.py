@@ -26,6 +26,7 @@ from .data import examine_data, examine_slots
 from .data_boxes import Contest
 from .decode import probe_decode
 from .detect import probe_detect
+from .eager import eagerly
 from .findings import Report
 from .inputs import drawing
 from .iou import probe_iou
@@ -73,7 +74,8 @@ def check(
         bench.keep("config", {"config.training": examine_settings(config, images)})
         if user is not None:
             bench.keep("config", {"code.names": misspelt(user)})
-        _functions(subject, bench, contested, tell, deep)
+        with eagerly(path):
+            _functions(subject, bench, contested, tell, deep)
     findings = tuple(ordered(bench.findings))
     return Report(time.perf_counter() - started, tuple(bench.probes), findings, tuple(bench.tables))
 
