@@ -150,6 +150,8 @@ class TrainConfig(Section):
     """auto: bf16 on a GPU that has it, fp16 on one that has not, fp32 on the CPU."""
     eval_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between validations; the last epoch is always validated. 0: only the last."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Validations in a row without a better mAP50-95 on ``data.val`` after which the run ends; 0: never."""
     log_seconds: Positive = 10.0
     """Headless: the interval between two lines."""
 
@@ -302,9 +304,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def config_from(values: Mapping[str, Any], where: object, sources: Mapping[str, str] | None = None) -> Config:
     """A config of plain values, as TOML holds them. Raises ``UserError`` naming ``where`` they stand."""
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise _explain(error, where, sources or {}) from None
+    lacking = "data.val is empty" if not config.data.val else "train.eval_every = 0"
+    if config.train.patience and not (config.data.val and config.train.eval_every):
+        raise UserError(
+            f"train.patience = {config.train.patience} counts validations, and {lacking}",
+            where=(sources or {}).get("train.patience", where),
+            fix="name a split in data.val" if not config.data.val else "set train.eval_every = 1",
+        )
+    return config
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

@@ -29,6 +29,8 @@ def outcome(state: RunState, folder: Path) -> list[str]:
     if ended.status == "failed":
         parts.insert(0, f"failed: {ended.message}")
         parts[1] = f"step {ended.step:,}{total}" if ended.step else ""
+    elif state.started and ended.step < state.started.total_steps and ended.status == "finished":
+        parts.insert(1, ended.message)
     first = " · ".join(part for part in parts if part)
     run, config = shlex.quote(place), shlex.quote(f"{place}/config.toml")
     if not _ours(folder):

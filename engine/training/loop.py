@@ -111,6 +111,8 @@ class Loop:
                 if self._orders.agree_on_failure(self._bad_step()):
                     return self._not_finite(self._orders.bad_step)
                 self._end_epoch()
+                if self._validation.exhausted:
+                    break
         return self._finished()
 
     def _bad_step(self, read_all: bool = False) -> int:
@@ -198,12 +200,17 @@ class Loop:
         last = self.step == self.total_steps
         if self._validation.due(self.epoch, last):
             self._validation.run(self._stepper.averaged, self.step, self.epoch)
+            last = last or self._validation.exhausted
         self._checkpoint(finished=last)
         if not last:
             self.control.epoch_ended()
             self.emit(ev.StateChanged("training"))
 
     def _finished(self) -> ev.RunEnded:
+        if self._validation.exhausted and self.step < self.total_steps:
+            message = f"ended early: {self._validation.why_exhausted()}"
+            self._log(message)
+            return ev.RunEnded("finished", message, self.step, self.epoch, 0)
         found = self._validation.best
         best = f", best mAP50-95 {found:.3f}" if found > -math.inf else ""
         message = f"trained {self.step} steps{best}; weights in {self.folder.checkpoints}"
@@ -277,7 +284,7 @@ class Loop:
                 "seen": self.seen,
                 "total_steps": self.total_steps,
                 "rate_factor": self._rate_factor,
-                "best": self._validation.best,
+                **self._validation.state(),
                 "totals": self._totals.state(),
                 "monitors": self._monitors.state(),
                 "finished": finished,
@@ -288,7 +295,7 @@ class Loop:
         self.step, self.seen = state["step"], state["seen"]
         self.total_steps = state["total_steps"]
         self._rate_factor = self._orders.rate_factor = state["rate_factor"]
-        self._validation.best = state["best"]
+        self._validation.load_state(state)
         self._totals.load_state(state["totals"])
         self._monitors.load_state(state.get("monitors"))
         self._checkpoints.take_up(state, self._stepper, (self.config.train.seed, self.group.rank, self.step))

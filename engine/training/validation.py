@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -33,6 +34,12 @@ class Validation:
     ) -> None:
         self.best = -math.inf
         """mAP50-95, at the leader; minus infinity before the first validation."""
+        self.exhausted = False
+        """Whether nothing has become better for ``train.patience`` validations: at every rank."""
+        self._best_epoch = 0
+        self._waited = 0
+        """Validations since the best one."""
+        self._patience = config.patience
         self._every = config.eval_every
         self._parts = parts
         self._folder = folder
@@ -45,6 +52,28 @@ class Validation:
 
     def run(self, model: nn.Module, step: int, epoch: int) -> None:
         """``model``: the weights to use, averaged where there is an average."""
+        self._score(model, step, epoch)
+        if self._patience:
+            self.exhausted = self._group.tell(self._waited >= self._patience)
+
+    def why_exhausted(self) -> str:
+        """Which weights are the best, and for how long."""
+        count = "a validation" if self._patience == 1 else f"{self._patience} validations in a row"
+        if not self._best_epoch:
+            return f"{count} without any mAP50-95"
+        return (
+            f"{count} without a better mAP50-95 than {self.best:.3f} of epoch {self._best_epoch}, "
+            f"whose weights are {self._folder.best}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self._best_epoch, "waited": self._waited}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.best = state["best"]
+        self._best_epoch, self._waited = state.get("best_epoch", 0), state.get("waited", 0)
+
+    def _score(self, model: nn.Module, step: int, epoch: int) -> None:
         val, loader = self._parts.val, self._parts.val_loader
         assert val is not None
         assert loader is not None
@@ -59,8 +88,9 @@ class Validation:
             return
         scores = evaluate(val.samples, [one for part in parts for one in part], val.classes)
         best = scores.map50_95 > self.best
+        self._waited = 0 if best else self._waited + 1
         if best:
-            self.best = scores.map50_95
+            self.best, self._best_epoch = scores.map50_95, epoch
             save_model(self._folder.best, model, self._parts.blueprint.to_json())
             self._emit(ev.CheckpointSaved(step, epoch, str(self._folder.best), True))
         self._emit(

@@ -6,9 +6,8 @@ import math
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,6 +45,7 @@ def train(
 
 
 T = TypeVar("T", bound=ev.Event)
+RunUntil = Callable[[Training, int], list[ev.Event]]
 
 
 def open_run(path: Path) -> RunReader:
@@ -93,20 +93,11 @@ def weights(run: Path) -> bytes:
 
 
 @pytest.mark.parametrize("stop_after", [2, 3, 7])
-def test_a_stopped_run_goes_on_to_the_same_bytes(tiny_config: Path, tmp_path: Path, stop_after: int) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    tiny_config: Path, tmp_path: Path, run_until: RunUntil, stop_after: int
+) -> None:
     train(tiny_config, tmp_path / "whole")
-    training = make(tiny_config, tmp_path / "parts")
-    queue = training.feed.subscribe()
-    training.control.pause()
-    training.control.step(stop_after)
-    thread = threading.Thread(target=training.run)
-    thread.start()
-    seen: list[ev.Event] = []
-    while not any(isinstance(e, ev.StateChanged) and e.state == "paused" for e in seen):
-        queue.arrived.wait(10)
-        seen += queue.drain()
-    training.control.stop()
-    thread.join(30)
+    seen = run_until(make(tiny_config, tmp_path / "parts"), stop_after)
     assert len(of_kind(seen, ev.StepDone)) == stop_after
     events = train(tiny_config, tmp_path / "parts", resume=True)
     assert of_kind(events, ev.StepDone)[0].step == stop_after + 1
