@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ import torch
 from ..config import Config
 from ..yolo.plugin import NAMES
 from .assign import probe_assign
-from .bench import Bench
+from .bench import Bench, gather
 from .blame import ordered
 from .build_model import probe_model
 from .calling import Called
 from .composition import examine_loss, gradients_reach, in_place
 from .contracts.settings import examine_settings
-from .contracts.trial import probe_registered
+from .contracts.trial import probe_registered, probe_trial
 from .data import examine_data, examine_slots
 from .data_boxes import Contest
 from .decode import probe_decode
@@ -30,13 +31,13 @@ from .eager import eagerly
 from .findings import Report
 from .inputs import drawing
 from .iou import probe_iou
-from .overfit import probe_contracts, probe_overfit, probe_together
+from .overfit import probe_overfit
 from .stage import stages
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
+from .together import probe_together
 from .transform import probe_transform
 
 Progress = Callable[[str], None]
-DEEP_SECONDS = 50.0
 
 
 def check(
@@ -114,8 +115,8 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     """All together, where each alone was sound: else this would only repeat what is known."""
     called = subject.called
     if bench.failed & set(NAMES):
-        bench.skip("loop.contracts", "loop", "a function failed alone")
-        bench.skip("loop.together", "loop", "a function failed alone")
+        for name in ("loop.contracts", "loop.together", *["loop.overfit"] * deep):
+            bench.skip(name, "loop", "a function failed alone")
         return
     if called.user.functions:
         tell("together")
@@ -123,11 +124,16 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     tell("contracts")
     if any(f.severity == "error" and f.probe.startswith("contract.") for f in bench.findings):
         bench.skip("loop.contracts", "loop", "the training settings cannot work")
-        return
-    bench.alone("loop", lambda: probe_contracts(subject, bench.stages[0]))
+    else:
+        bench.alone("loop", lambda: probe_trial(subject, bench.stages[0]))
     if deep:
         tell("overfit")
-        bench.alone("loop", lambda: probe_overfit(called, subject.blueprint, bench.stages[0], DEEP_SECONDS))
+        known = [f for f in bench.findings if f.severity == "error"]
+        found = gather(probe_overfit(called, subject.blueprint, bench.stages[0]), "loop")
+        if known:  # what was wrong before is why it does not learn
+            follows = ordered(known)[0].function
+            found = {name: [replace(f, follows=follows) for f in each] for name, each in found.items()}
+        bench.keep("loop", found)
 
 
 @contextlib.contextmanager

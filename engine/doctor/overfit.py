@@ -1,207 +1,306 @@
-"""Training contracts: the terms pull a prediction to the truth, and a network learns one batch by heart."""
+"""``--deep``: the network learns a batch by heart; where it does not, whose fault that is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..blueprint import Blueprint
-from ..boxes import iou as corner_iou
-from ..boxes import to_xyxy
 from ..yolo.detector import Detector
-from .calling import Called, Refusal
-from .contracts.settings import epoch_steps
-from .contracts.trial import probe_trial
+from .calling import Called
+from .contracts.plain import PlainOptimizer
+from .contracts.trial import stand_in
+from .exchange import ENOUGH, exchanged, recall, sizes
 from .findings import Finding
-from .inputs import Scene, noise, scene
+from .inputs import Scene, scene
+from .painted import painted
 from .stage import Stage
-from .subject import Subject
+from .together import IN_TURN, descend, mending
 
 Results = Iterator[tuple[str, list[Finding]]]
-STEPS = 5
-PULLS, LONGEST = 90, 2.0
-"""Steps on free predictions, and the seconds they may take."""
-ENOUGH = 0.7
-"""Recall at IoU 0.5 of a batch learnt by heart."""
+SECONDS, BY_HEART, AGAIN = 54.0, 24.0, 9.0
+"""For all of it; for the first try; for each further one, with a function exchanged."""
+LEAST, PATIENT = 100, 1.5
+"""Steps before a try is called failed, and how many times those of the try that mends it."""
+MOVED, LOOK, SLOW = 5, 25, 0.12
+"""Steps in which every parameter moves; steps between two looks at what is found; seconds a step above which
+a smaller picture is tried."""
+RATE, RATES = 1e-3, (1e-4, 1e-2)
+FELL = 0.6
+"""What is left of a term that has fallen."""
+ROOMY = 24
+"""Width of the network that has room for four pictures for certain."""
 
 
-def probe_together(called: Called, stage: Stage) -> Results:
-    """The user's functions and the reference's in one chain, on predictions that are free to move: a few
-    hundred steps down ``total`` must make ``detect`` find the truths."""
-    detector = _with_user(stage.detector, called)
-    made = scene(stage, [2, 1, 2], seed=61)
-    try:
-        yield "loop.together", _descend(detector, stage, made)
-    except Refusal:
-        raise
-    except Exception as error:
-        yield "loop.together", [_raised(error)]
+@dataclass(frozen=True)
+class Ground:
+    """Where it is tried: the config's detector, perhaps on a smaller picture."""
+
+    called: Called
+    blueprint: Blueprint
+    stage: Stage
+    made: Scene
+    images: Tensor
+    until: float
+
+    @property
+    def left(self) -> float:
+        return self.until - time.perf_counter()
 
 
-def _with_user(detector: Detector, called: Called) -> Detector:
-    return Detector(
-        detector.heads, detector.layout, detector.profile, detector.rule, detector.ratio, called.user
-    )
+@dataclass(frozen=True)
+class Learnt:
+    """One try. ``terms``: of each its value at the first and the last step; ``pred``: what the network says
+    of the batch in the end."""
+
+    steps: int
+    recall: float
+    terms: dict[str, tuple[float, float]]
+    pred: Any
+    still: tuple[str, ...]
+    """Trainable parameters that did not move in the first steps."""
+    parameters: int
+
+    @property
+    def failed(self) -> bool:
+        return self.recall < ENOUGH and self.steps >= LEAST
+
+    def mends(self, before: Learnt) -> bool:
+        return self.recall >= ENOUGH and before.steps >= PATIENT * self.steps
+
+    @property
+    def standing(self) -> list[str]:
+        """Terms that did not fall, where others did."""
+        kept = [n for n, (first, last) in self.terms.items() if last > FELL * first and first > 0]
+        return kept if len(kept) < len(self.terms) else []
 
 
-def _raised(error: Exception) -> Finding:
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return Finding(
-        "warning",
-        "loop.together",
-        "loop",
-        f"the functions do not work together: {text}",
-        tensor="gradient",
-        expected="assign, loss, backward and detect in one chain",
-        got=text,
-        fix="each works alone: compare types, shapes and devices where one hands over to the next",
-    )
+def probe_overfit(called: Called, blueprint: Blueprint, stage: Stage) -> Results:
+    """The config's network (or the user's) and four drawn pictures. At most a minute."""
+    until = time.perf_counter() + SECONDS
+    ground = _ground(called, blueprint, stage, until)
+    with exchanged(called, ground.stage) as detector:
+        got = _learn(ground, detector, _network(ground), min(BY_HEART, ground.left))
+    yield "optimizer.moves", _moved(got)
+    yield "loop.overfit", [_explained(ground, got)] if got.failed else []
 
 
-def _descend(detector: Detector, stage: Stage, made: Scene) -> list[Finding]:
-    leaves = [(0.3 * p).requires_grad_() for p in noise(stage, made.batch, 62)]
-    encoded = detector.encode([b.clone() for b in made.boxes], [k.clone() for k in made.labels])
-    first = last = 0.0
-    means, squares = [torch.zeros_like(p) for p in leaves], [torch.zeros_like(p) for p in leaves]
-    started = time.perf_counter()
-    for step in range(PULLS):
-        pred = stage.declared_pred(leaves)
-        total: Tensor = detector.loss(pred, encoded, seen=10**9)["total"]
-        moved = torch.autograd.grad(total, leaves, allow_unused=True)
-        last = float(total.detach())
-        first = first if step else last
-        with torch.no_grad():  # Adam by hand: torch.optim's import alone takes longer than all steps
-            for p, g, m, v in zip(leaves, moved, means, squares, strict=True):
-                g = torch.zeros_like(p) if g is None else g
-                m.lerp_(g, 0.1)
-                v.lerp_(g * g, 0.01)
-                p -= 0.2 * (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.99 ** (step + 1))).sqrt() + 1e-9)
-        if time.perf_counter() - started > LONGEST:
-            return []  # a slow loss: what was learnt so far proves nothing
-    with torch.no_grad():
-        found = detector.detect(stage.declared_pred(leaves), _sizes(stage, made), conf=0.3)
-    recall = _recall(stage, made, found)
-    if recall >= ENOUGH and last < first:
-        return []
-    message = f"going down the loss for {PULLS} steps, detect finds {recall:.0%} of the truths"
-    return [_weak(message, f"loss {first:.3g} -> {last:.3g}")]
+# learning
 
 
-def _weak(message: str, got: str, severity: Any = "warning") -> Finding:
-    return Finding(
-        severity,
-        "loop.together" if severity == "warning" else "loop.overfit",
-        "loop",
-        message,
-        tensor="gradient",
-        expected=f"at least {ENOUGH:.0%} of the truths, by a loss that falls",
-        got=got,
-        fix="look at the cells of a truth that is not found: `yolotui inspect` on this config",
-    )
-
-
-def _sizes(stage: Stage, made: Scene) -> list[tuple[int, int]]:
-    width, height = stage.input_wh
-    return [(height, width)] * made.batch
-
-
-def _recall(stage: Stage, made: Scene, found: list[Tensor]) -> float:
-    width, height = stage.input_wh
-    hit = count = 0
-    for boxes, labels, rows in zip(made.boxes, made.labels, found, strict=True):
-        corners = to_xyxy(boxes) * torch.tensor([width, height, width, height], dtype=torch.float32)
-        for box, label in zip(corners, labels.tolist(), strict=True):
-            same = rows[rows[:, 5].long() == label][:, :4] if len(rows) else torch.zeros(0, 4)
-            hit += bool(len(same)) and float(corner_iou(same.float().cpu(), box).max()) >= 0.5
-            count += 1
-    return hit / max(1, count)
-
-
-def probe_contracts(subject: Subject, stage: Stage) -> Results:
-    """A few steps as the trainer takes them, on a drawn batch, judged."""
-    made = scene(stage, [2, 1], seed=81)
-    detector = _with_user(stage.detector, subject.called)
-    yield from probe_trial(
-        subject.called,
-        subject.config,
-        subject.blueprint,
-        detector,
-        _drawn(stage, made),
-        (made.boxes, made.labels),
-        epoch_steps(subject.config.train, subject.images),
-    )
-
-
-def probe_overfit(called: Called, blueprint: Blueprint, stage: Stage, seconds: float) -> Results:
-    """``--deep``: the config's network (or the user's) learns four drawn pictures by heart."""
-    detector = _with_user(stage.detector, called)
+def _ground(called: Called, blueprint: Blueprint, stage: Stage, until: float) -> Ground:
     made = scene(stage, [2, 1, 2, 1], seed=71)
-    images = _drawn(stage, made)
+    own = Ground(called, blueprint, stage, made, painted(stage, made), until)
+    begun = time.perf_counter()
+    with exchanged(called, stage) as detector:
+        _learn(own, detector, _network(own), 0.0)
+    smaller = _smaller(blueprint)
+    if time.perf_counter() - begun < SLOW or smaller is None:
+        return own
+    try:
+        small = Stage("own", smaller.detector())
+        made = scene(small, [2, 1, 2, 1], seed=71)
+        ground = Ground(called, smaller, small, made, painted(small, made), until)
+        with exchanged(called, small) as detector:
+            _learn(ground, detector, _network(ground), 0.0)
+    except Exception:  # functions that serve the config's own picture only
+        return own
+    return ground
+
+
+def _smaller(blueprint: Blueprint) -> Blueprint | None:
+    """The same detector for a picture of five by six coarse cells; None where it is hardly larger."""
+    coarse = max(head.stride for head in blueprint.heads())
+    width, height = blueprint.input_wh
+    small = [min(width, 6 * coarse), min(height, 5 * coarse)]
+    if small[0] * small[1] > 0.6 * width * height:
+        return None
+    return replace(blueprint, model=blueprint.model.model_copy(update={"input_size": small}))
+
+
+def _network(ground: Ground) -> nn.Module:
     torch.manual_seed(0)
-    model = blueprint.network(called.user)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    return ground.blueprint.network(ground.called.user)
+
+
+def _learn(
+    ground: Ground, detector: Detector, model: nn.Module, seconds: float, rate: float = RATE
+) -> Learnt:
+    """At least one step; until all truths are found or the time is up."""
+    made, images = ground.made, ground.images
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trainable.items()}
+    optimizer = PlainOptimizer([{"params": list(trainable.values())}], lr=rate)
     encoded = detector.encode([b.clone() for b in made.boxes], [k.clone() for k in made.labels])
-    until, losses, recall = time.perf_counter() + seconds, [], 0.0
+    until, steps, found = time.perf_counter() + seconds, 0, 0.0
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    still: tuple[str, ...] = ()
     model.train()
-    while time.perf_counter() < until:
-        total = detector.loss(_floats(model(images)), encoded, seen=10**9)["total"]
+    while True:
+        terms = detector.loss(_floats(model(images)), encoded, seen=10**9)
         optimizer.zero_grad()
-        total.backward()
+        terms["total"].backward()
         optimizer.step()
-        losses.append(float(total.detach()))
-        if len(losses) == STEPS:
-            yield "optimizer.moves", _moved(model, before)
-        if len(losses) % 25 == 0:
-            recall = _found(detector, stage, made, model, images)
-            if recall >= 0.99:
+        steps += 1
+        last = {n: float(v.detach()) for n, v in terms.items() if isinstance(v, Tensor)}
+        first = first or last
+        if steps == MOVED:
+            still = tuple(name for name, p in trainable.items() if torch.equal(p.detach(), before[name]))
+        if steps % LOOK == 0:
+            found = _found(ground, detector, _pred(model, images))
+            if found >= 0.99:
                 break
-    text = f"a batch of four pictures learnt for {len(losses)} steps: detect finds {recall:.0%} of its truths"
-    fine = recall >= ENOUGH or len(losses) < 100
-    yield "loop.overfit", [] if fine else [_weak(text, f"loss {losses[0]:.3g} -> {losses[-1]:.3g}", "error")]
+        if time.perf_counter() >= until:
+            break
+    both = {name: (value, last.get(name, value)) for name, value in first.items()}
+    return Learnt(steps, found, both, _pred(model, images), still, len(trainable))
 
 
-def _found(detector: Detector, stage: Stage, made: Scene, model: nn.Module, images: Tensor) -> float:
+def _pred(model: nn.Module, images: Tensor) -> Any:
     """In train mode: over so few steps the running statistics of batch norms have not arrived."""
     with torch.no_grad():
-        found = detector.detect(_floats(model(images)), _sizes(stage, made), conf=0.2)
-    return _recall(stage, made, found)
+        return _floats(model(images))
+
+
+def _found(ground: Ground, detector: Detector, pred: Any) -> float:
+    with torch.no_grad():
+        found = detector.detect(_copied(pred), sizes(ground.stage, ground.made), conf=0.2)
+    return recall(ground.stage, ground.made, found)
 
 
 def _floats(pred: Any) -> Any:
     return [p.float() for p in pred] if isinstance(pred, (list, tuple)) else pred.float()
 
 
-def _moved(model: nn.Module, before: dict[str, Tensor]) -> list[Finding]:
-    still = [n for n, p in model.named_parameters() if n in before and torch.equal(p.detach(), before[n])]
-    if not still:
+def _copied(pred: Any) -> Any:
+    return [p.clone() for p in pred] if isinstance(pred, list) else pred.clone()
+
+
+# blaming
+
+
+def _explained(ground: Ground, got: Learnt) -> Finding:
+    """The cheap proofs first: reading the same predictions, moving free ones, then learning anew."""
+    for name in [n for n in ("iou", "decode", "detect") if ground.called.has(n)]:
+        with exchanged(ground.called, ground.stage, [name]) as detector:
+            found = _found(ground, detector, got.pred)
+        if found >= ENOUGH:
+            return _blamed(got, name, found, "in place, of the same predictions")
+    made, stage, called = ground.made, ground.stage, ground.called
+    if called.user.functions:
+        with exchanged(called, stage) as detector:
+            free = descend(detector, stage, made)
+        if free.finished and not free.sound:
+            mended = mending(called, stage, made, ground.until)
+            if mended is not None and mended[0] != "loop":
+                return _blamed(got, mended[0], mended[1].recall, "in place, on predictions free to move")
+    return _anew(ground, got) or _unexplained(got)
+
+
+def _anew(ground: Ground, got: Learnt) -> Finding | None:
+    called = ground.called
+    names = [n for n in IN_TURN if called.has(n) and n != "detect"]
+    if got.standing and "loss" in names:  # some terms fell and some did not: first their sum
+        names = ["loss", *[n for n in names if n != "loss"]]
+    order = (
+        [*names[:1], "build_model", *names[1:]]
+        if got.standing
+        else ["build_model", *[n for n in names if n == "loss"], *[n for n in names if n != "loss"]]
+    )
+    for name in order:
+        if ground.left < 2:
+            return None
+        if name == "build_model":
+            found = _other_network(ground, got)
+            if found is not None:
+                return found
+            continue
+        with exchanged(called, ground.stage, [name]) as detector:
+            again = _learn(ground, detector, _network(ground), min(AGAIN, ground.left))
+        if again.mends(got):
+            return _blamed(got, name, again.recall, f"in place, in {again.steps} steps")
+    return None
+
+
+def _other_network(ground: Ground, got: Learnt) -> Finding | None:
+    """A roomy network of ours in the same place; and the same network at other rates."""
+    roomy = stand_in(ground.blueprint, ROOMY)
+    own = ground.called.has("build_model")
+    if roomy is not None:
+        torch.manual_seed(0)
+        with exchanged(ground.called, ground.stage) as detector:
+            again = _learn(ground, detector, roomy.network(), min(AGAIN, ground.left))
+        if again.mends(got):
+            if own:
+                return _blamed(got, "build_model", again.recall, f"in place, in {again.steps} steps")
+            fix = "raise model.width" if ground.blueprint.model.name == "compact" else "choose another model"
+            message = f"the network is too small: one of width {ROOMY} finds {again.recall:.0%}"
+            return replace(_weak(got, f"{_said(got)}; {message} in {again.steps} steps", "config"), fix=fix)
+    for rate in RATES:
+        if ground.left < 2:
+            return None
+        with exchanged(ground.called, ground.stage) as detector:
+            again = _learn(ground, detector, _network(ground), min(AGAIN, ground.left), rate)
+        if again.mends(got):
+            message = f"{_said(got)} at a rate of {RATE:g}; {again.recall:.0%} at {rate:g}"
+            function = "build_model" if own else "config"
+            fix = f"this network wants another learning rate than most: start near {rate:g}"
+            return replace(_weak(got, message, function, "warning"), fix=fix)
+    return None
+
+
+def _blamed(got: Learnt, name: str, found: float, where: str) -> Finding:
+    return _weak(got, f"{_said(got)}; with the reference's {name} {where}: {found:.0%}", name)
+
+
+def _unexplained(got: Learnt) -> Finding:
+    message = f"{_said(got)}; no single function's exchange for the reference mends it"
+    return _weak(got, message, "loop", "warning")
+
+
+def _said(got: Learnt) -> str:
+    return f"four pictures learnt for {got.steps} steps: detect finds {got.recall:.0%} of their truths"
+
+
+def _weak(got: Learnt, message: str, function: str, severity: Any = "error") -> Finding:
+    terms = ", ".join(f"{name} {a:.3g} -> {b:.3g}" for name, (a, b) in _last_first(got.terms))
+    still = f" ({', '.join(got.standing)} did not fall)" if got.standing else ""
+    return Finding(
+        severity,
+        "loop.overfit",
+        function,
+        message,
+        tensor="gradient",
+        expected=f"at least {ENOUGH:.0%} of the truths, by terms that fall",
+        got=terms + still,
+        fix="look at the cells of a truth that is not found: `yolotui inspect` on this config",
+        term=got.standing[0] if function == "loss" and got.standing else "",
+    )
+
+
+def _last_first(terms: dict[str, tuple[float, float]]) -> Sequence[tuple[str, tuple[float, float]]]:
+    """``total`` first."""
+    return sorted(terms.items(), key=lambda each: each[0] != "total")
+
+
+def _moved(got: Learnt) -> list[Finding]:
+    if not got.still:
         return []
     return [
         Finding(
             "warning",
             "optimizer.moves",
             "build_model",
-            f"{len(still)} of {len(before)} trainable parameters do not move in {STEPS} steps",
+            f"{len(got.still)} of {got.parameters} trainable parameters do not move in {MOVED} steps",
             tensor="parameters",
             expected="every trainable parameter moves",
-            got=", ".join(still[:4]),
+            got=", ".join(got.still[:4]),
             fix="use them in forward, or set requires_grad = False",
         )
     ]
-
-
-def _drawn(stage: Stage, made: Scene) -> Tensor:
-    """Rectangles of the classes' colours where the truths are, ``[B, 3, H, W]`` in 0..1."""
-    width, height = stage.input_wh
-    g = torch.Generator().manual_seed(72)
-    images = 0.35 + 0.1 * torch.rand(made.batch, 3, height, width, generator=g)
-    for image, boxes, labels in zip(images, made.boxes, made.labels, strict=True):
-        for box, label in zip(to_xyxy(boxes), labels.tolist(), strict=True):
-            x1, y1, x2, y2 = (box * torch.tensor([width, height] * 2)).round().long().clamp(min=0).tolist()
-            colour = torch.rand(3, generator=torch.Generator().manual_seed(label)).view(3, 1, 1)
-            image[:, y1:y2, x1:x2] = colour
-    return images

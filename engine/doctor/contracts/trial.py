@@ -12,17 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from ...blueprint import Blueprint
-from ...config import Config
 from ...learning.optimizer import set_rate
 from ...nets.compact import CHOICES
-from ...yolo.detector import Detector
 from ..calling import Called
 from ..findings import Finding
+from ..inputs import scene
+from ..painted import painted
+from ..stage import Stage
+from ..subject import Subject
 from .graph import reached
 from .judge import LoopJudge
 from .plain import PlainOptimizer
 from .roster import some
-from .settings import UNKNOWN_STEPS
+from .settings import epoch_steps
 from .warmed import bad_rate, rate_at
 
 STEPS, SECONDS = 9, 3.0
@@ -45,25 +47,20 @@ NETWORK = (
 RATE = ("diverges", "update")
 
 
-def probe_trial(
-    called: Called,
-    config: Config,
-    blueprint: Blueprint,
-    detector: Detector,
-    images: Tensor,
-    truths: Any,
-    epoch_steps: int = UNKNOWN_STEPS,
-) -> Iterator[tuple[str, list[Finding]]]:
-    """``images``: ``[B, 3, H, W]`` in 0..1; ``truths``: their boxes and labels; ``epoch_steps``: updates an
-    epoch. The network is the config's (the user's, where ``build_model`` is theirs); a slow one of ours is
-    stood in for by a small one.
+def probe_trial(subject: Subject, stage: Stage) -> Iterator[tuple[str, list[Finding]]]:
+    """A few steps as the trainer takes them, on a drawn batch. The network is the config's (the user's, where
+    ``build_model`` is theirs); a slow one of ours is stood in for by a small one.
 
     The warm-up is drawn together into the first of a few steps. Where they look too large, what counts is
     whether they are in the whole warm-up too.
     """
+    called, config, blueprint = subject.called, subject.config, subject.blueprint
+    steps = epoch_steps(config.train, subject.images)
+    made = scene(stage, [2, 1], seed=81)
+    images = painted(stage, made)
+    detector = replace(stage.detector, user=called.user)
     network, own = _network(blueprint, called)
-    boxes, labels = truths
-    encoded = detector.encode([b.clone() for b in boxes], [k.clone() for k in labels])
+    encoded = detector.encode([b.clone() for b in made.boxes], [k.clone() for k in made.labels])
 
     def total_of(network: nn.Module) -> Tensor:
         return detector.loss(_floats(network(images)), encoded, seen=10**9)["total"]  # type: ignore[no-any-return]
@@ -79,7 +76,7 @@ def probe_trial(
         total.backward()
         if config.train.clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
-        set_rate(optimizer, rate_at(config.train, min(1.0, k / (STEPS // 2)), epoch_steps))
+        set_rate(optimizer, rate_at(config.train, min(1.0, k / (STEPS // 2)), steps))
         optimizer.step()
         # after the first step, what is not finite may come of the steps alone
         found += [f if not k else _weaker(f) for f in judge.step({"total": total})]
@@ -91,7 +88,7 @@ def probe_trial(
         found = [f for f in found if _name(f) not in RATE]
         if own:
             fresh = _network(blueprint, called)[0].train()
-            found += bad_rate(fresh, total_of, config.train, epoch_steps)
+            found += bad_rate(fresh, total_of, config.train, steps)
     moved = [_placed(f, called, own) for f in found]
     yield "loop.contracts", [f for f in moved if f is not None]
 
@@ -114,16 +111,17 @@ def _network(blueprint: Blueprint, called: Called) -> tuple[nn.Module, bool]:
     torch.manual_seed(0)
     if called.has("build_model") or blueprint.model.name == "compact":
         return blueprint.network(called.user), True
-    if all(head.stride in CHOICES for head in blueprint.heads()):
-        small = blueprint.model.model_copy(
-            update={
-                "name": "compact",
-                "width": STAND_IN_WIDTH,
-                "strides": [head.stride for head in blueprint.heads()],
-            }
-        )
-        return replace(blueprint, model=small).network(), False
-    return blueprint.network(), True
+    small = stand_in(blueprint, STAND_IN_WIDTH)
+    return (blueprint.network(), True) if small is None else (small.network(), False)
+
+
+def stand_in(blueprint: Blueprint, width: int) -> Blueprint | None:
+    """The same heads on our compact network of this width; None where it has no such strides."""
+    strides = [head.stride for head in blueprint.heads()]
+    if not all(stride in CHOICES for stride in strides):
+        return None
+    changes = {"name": "compact", "width": width, "strides": strides}
+    return replace(blueprint, model=blueprint.model.model_copy(update=changes))
 
 
 def _unregistered(network: nn.Module, total: Tensor) -> list[Finding]:
