@@ -40,8 +40,15 @@ def outcome(state: RunState, folder: Path) -> list[str]:
         return [first, f"next: {again}yolotui detect IMAGE --weights {run}"]
     if not state.resumable:
         return [first]
-    # The run's own config, not the one it was started with: --set would be lost otherwise.
-    return [first, f"next: yolotui train {config} --run {run} --resume"]
+    return [first, f"next: {resume_command(folder, state.started.processes if state.started else 1)}"]
+
+
+def resume_command(folder: Path, processes: int) -> str:
+    """By the run's own config, not the one it was started with: --set would be lost otherwise."""
+    place = shorten_path(folder)
+    several = f" --nproc {processes}" if processes > 1 else ""
+    config, run = shlex.quote(f"{place}/config.toml"), shlex.quote(place)
+    return f"yolotui train {config} --run {run}{several} --resume"
 
 
 @lru_cache

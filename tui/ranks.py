@@ -31,7 +31,7 @@ from engine.runs.requests import RequestWriter
 from .attached import INTERVAL, AttachedRun
 from .console import complain
 from .headless import SIGNAL_EXITS
-from .outcome import shorten_path
+from .outcome import resume_command
 
 ROOT = Path(tui.__file__).resolve().parents[1]
 ORPHANED_SECONDS = 60.0
@@ -202,8 +202,7 @@ def launcher() -> None:
         complain(str(error))
         raise SystemExit(2) from None
     if outcome.killed:
-        place = shorten_path(Path(run))
-        again = f"; next: yolotui train {place}/config.toml --run {place} --nproc {nproc} --resume"
+        again = f"; next: {resume_command(Path(run), int(nproc))}"
         saved = RunFolder(Path(run)).last_state.is_file()
         complain(f"failed: {outcome.killed}{again if saved else ''}")
     raise SystemExit(outcome.exit_code)

@@ -39,6 +39,8 @@ class RunStarted:
     parameters: int
     first_step: int
     """Steps already done: 0, or where a resumed run goes on."""
+    processes: int = 1
+    """Of this machine that train together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,6 +353,7 @@ class Loop:
                 network=self.config.model.name,
                 parameters=sum(p.numel() for p in self._stepper.model.parameters()),
                 first_step=self.step,
+                processes=self.group.local_size,
             )
         )
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine/runs"))
+from steps import started
 
 from engine.runs.events import CheckpointSaved, FindingRaised, RunEnded
 from engine.runs.folder import RunFolder
@@ -30,6 +34,28 @@ def test_only_a_run_of_ours_is_gone_on_with(meta: dict[str, object], next_one: s
     state.apply([CheckpointSaved(7, 1, "last", False), RunEnded("stopped", "on request", 7, 1, 0)])
     _, advice = outcome(state, folder.path)
     assert next_one in advice
+
+
+def test_a_run_of_several_processes_goes_on_with_as_many(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "my run")
+    RunWriter(folder).close()
+    for processes, several in ((1, ""), (4, " --nproc 4")):
+        state = RunState()
+        state.apply([started(processes=processes), CheckpointSaved(7, 1, "last", False)])
+        state.apply([RunEnded("stopped", "on request", 7, 1, 0)])
+        _, advice = outcome(state, folder.path)
+        place = folder.path
+        assert advice == f"next: yolotui train '{place}/config.toml' --run '{place}'{several} --resume"
+
+
+def test_an_early_end_says_why(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    RunWriter(folder).close()
+    for step, said in ((300, False), (120, True)):
+        state = RunState()
+        state.apply([started(), RunEnded("finished", "ended early: 3 validations", step, 2, 0)])
+        first, _ = outcome(state, folder.path)
+        assert ("ended early: 3 validations" in first) == said
 
 
 def test_a_line_names_the_channels_and_the_place_it_knows() -> None:

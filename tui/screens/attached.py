@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ..attached import AttachedRun, presence
 from ..keys import bindings
-from ..outcome import outcome, shorten_path
+from ..outcome import outcome, resume_command, shorten_path
 from ..runstate import RunState
 from .live import LiveScreen
 from .question import Question
@@ -61,8 +61,8 @@ class AttachedScreen(LiveScreen, inherit_bindings=False):
         step = f" after step {self.state.last.step:,}" if self.state.last else ""
         lines = [f"died{step} · process {status.pid} on {status.host} is gone without a goodbye · {place}"]
         if self.state.resumable:
-            config, run = shlex.quote(f"{place}/config.toml"), shlex.quote(place)
-            lines.append(f"next: yolotui train {config} --run {run} --resume")
+            processes = self.state.started.processes if self.state.started else 1
+            lines.append(f"next: {resume_command(self.folder, processes)}")
         return lines
 
     def parting_lines(self) -> list[str]:
