@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..boxes import shape_iou
 from ..yolo.assign import Assigned, assign
-from .assign_calls import judge_empty, judge_inputs, judge_memory
+from .assign_calls import judge_empty, judge_inputs, judge_memory, raised_where
 from .assign_collisions import judge_collisions
 from .assign_explained import explain_place, explain_values
 from .assign_run import TOLERANCE, run_assign, slots_of
@@ -31,7 +31,10 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
     ``contested``: how many truths of the user's own data want one slot.
     """
     single = _singles(stage)
-    targets = run_assign(called, stage, single)
+    try:
+        targets = run_assign(called, stage, single)
+    except Refusal as refusal:
+        raise Refusal(raised_where(called, stage, single, refusal.finding)) from refusal
     yield "assign.call", []
     wrong = _judge(called, stage, single, targets, "assign.roundtrip")
     yield "assign.roundtrip", wrong

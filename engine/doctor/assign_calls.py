@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from .assign_run import run_assign
-from .calling import Called
+from .calling import Called, Refusal
 from .findings import Finding
 from .inputs import Scene, given, scene
 from .stage import Stage
+
+
+def raised_where(called: Called, stage: Stage, made: Scene, finding: Finding) -> Finding:
+    """Where assign raises for some truths: those whose column is no row, or whose row is no column, of that
+    grid have them exchanged."""
+    head = stage.heads[-1]
+    if finding.probe != "assign.call" or head.grid_h == head.grid_w:
+        return finding
+    raising, beyond = [], []
+    for image, box in enumerate(made.boxes):
+        if not len(box):
+            continue
+        try:
+            run_assign(called, stage, given(stage, [box], [made.labels[image]]))
+            raising.append(False)
+        except Refusal:
+            raising.append(True)
+        x, y = box[0, :2].tolist()
+        beyond.append(
+            any(int(x * h.grid_w) >= h.grid_h or int(y * h.grid_h) >= h.grid_w for h in stage.heads)
+        )
+    if not any(raising) or all(raising) or any(r and not b for r, b in zip(raising, beyond, strict=True)):
+        return finding
+    return replace(
+        finding,
+        message=f"{finding.message}, for truths whose column is no row of the grid, or the other way round: "
+        "row and column are confused",
+        channels=("x", "y"),
+        fix="index targets[b, gy, gx, a]: the row (from cy) before the column (from cx)",
+    )
 
 
 def judge_memory(called: Called, stage: Stage, made: Scene) -> list[Finding]:
