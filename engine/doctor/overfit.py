@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +26,9 @@ from .together import IN_TURN, descend, mending
 Results = Iterator[tuple[str, list[Finding]]]
 SECONDS, BY_HEART, AGAIN = 54.0, 24.0, 9.0
 """For all of it; for the first try; for each further one, with a function exchanged."""
-LEAST, PATIENT = 100, 1.5
-"""Steps before a try is called failed, and how many times those of the try that mends it."""
+LEAST, PATIENT, STALE = 100, 1.5, 400
+"""Steps before a try is called failed; how many times those of the try that mends it; steps without another
+truth found after which a try is given up."""
 MOVED, LOOK, SLOW = 5, 25, 0.12
 """Steps in which every parameter moves; steps between two looks at what is found; seconds a step above which
 a smaller picture is tried."""
@@ -67,16 +69,20 @@ class Learnt:
     parameters: int
 
     @property
+    def finite(self) -> bool:
+        return math.isfinite(self.terms["total"][1])
+
+    @property
     def failed(self) -> bool:
-        return self.recall < ENOUGH and self.steps >= LEAST
+        return self.recall < ENOUGH and (self.steps >= LEAST or not self.finite)
 
     def mends(self, before: Learnt) -> bool:
-        return self.recall >= ENOUGH and before.steps >= PATIENT * self.steps
+        return self.recall >= ENOUGH and (before.steps >= PATIENT * self.steps or not before.finite)
 
     @property
     def standing(self) -> list[str]:
         """Terms that did not fall, where others did."""
-        kept = [n for n, (first, last) in self.terms.items() if last > FELL * first and first > 0]
+        kept = [n for n, (first, last) in self.terms.items() if not last <= FELL * first]
         return kept if len(kept) < len(self.terms) else []
 
 
@@ -86,7 +92,7 @@ def probe_overfit(called: Called, blueprint: Blueprint, stage: Stage) -> Results
     ground = _ground(called, blueprint, stage, until)
     with exchanged(called, ground.stage) as detector:
         got = _learn(ground, detector, _network(ground), min(BY_HEART, ground.left))
-    yield "optimizer.moves", _moved(got)
+    yield "optimizer.moves", _moved(got) if called.has("build_model") else []
     yield "loop.overfit", [_explained(ground, got)] if got.failed else []
 
 
@@ -138,6 +144,7 @@ def _learn(
     optimizer = PlainOptimizer([{"params": list(trainable.values())}], lr=rate)
     encoded = detector.encode([b.clone() for b in made.boxes], [k.clone() for k in made.labels])
     until, steps, found = time.perf_counter() + seconds, 0, 0.0
+    best, since = 0.0, 0
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     still: tuple[str, ...] = ()
@@ -148,13 +155,14 @@ def _learn(
         terms["total"].backward()
         optimizer.step()
         steps += 1
-        last = {n: float(v.detach()) for n, v in terms.items() if isinstance(v, Tensor)}
+        last = {n: float(terms[n].detach()) for n in ("total", *detector.profile.total) if n in terms}
         first = first or last
         if steps == MOVED:
             still = tuple(name for name, p in trainable.items() if torch.equal(p.detach(), before[name]))
         if steps % LOOK == 0:
             found = _found(ground, detector, _pred(model, images))
-            if found >= 0.99:
+            best, since = (found, 0) if found > best else (best, since + LOOK)
+            if found >= 0.99 or since >= STALE or not math.isfinite(last["total"]):
                 break
         if time.perf_counter() >= until:
             break
@@ -205,15 +213,8 @@ def _explained(ground: Ground, got: Learnt) -> Finding:
 
 def _anew(ground: Ground, got: Learnt) -> Finding | None:
     called = ground.called
-    names = [n for n in IN_TURN if called.has(n) and n != "detect"]
-    if got.standing and "loss" in names:  # some terms fell and some did not: first their sum
-        names = ["loss", *[n for n in names if n != "loss"]]
-    order = (
-        [*names[:1], "build_model", *names[1:]]
-        if got.standing
-        else ["build_model", *[n for n in names if n == "loss"], *[n for n in names if n != "loss"]]
-    )
-    for name in order:
+    # what comes as far as here is the network's fault as a rule, and with ours in place it is quickly seen
+    for name in ["build_model", *[n for n in reversed(IN_TURN) if called.has(n) and n != "detect"]]:
         if ground.left < 2:
             return None
         if name == "build_model":
@@ -269,7 +270,7 @@ def _said(got: Learnt) -> str:
 
 
 def _weak(got: Learnt, message: str, function: str, severity: Any = "error") -> Finding:
-    terms = ", ".join(f"{name} {a:.3g} -> {b:.3g}" for name, (a, b) in _last_first(got.terms))
+    terms = ", ".join(f"{name} {a:.3g} -> {b:.3g}" for name, (a, b) in got.terms.items())
     still = f" ({', '.join(got.standing)} did not fall)" if got.standing else ""
     return Finding(
         severity,
@@ -282,11 +283,6 @@ def _weak(got: Learnt, message: str, function: str, severity: Any = "error") -> 
         fix="look at the cells of a truth that is not found: `yolotui inspect` on this config",
         term=got.standing[0] if function == "loss" and got.standing else "",
     )
-
-
-def _last_first(terms: dict[str, tuple[float, float]]) -> Sequence[tuple[str, tuple[float, float]]]:
-    """``total`` first."""
-    return sorted(terms.items(), key=lambda each: each[0] != "total")
 
 
 def _moved(got: Learnt) -> list[Finding]:
