@@ -44,7 +44,8 @@ class Compute:
     def name(self) -> str:
         if self.device.type == "cuda":
             return str(torch.cuda.get_device_name(self.device))
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:

@@ -46,13 +46,15 @@ class Machine:
     """Takes samples, for one thread. The first says 0 for the CPU: nothing came before it.
 
     ``pid``: whose process counts as our own; without it this one. One that is gone uses nothing.
+    ``siblings``: with those that the same launcher started.
     """
 
-    def __init__(self, pid: int | None = None) -> None:
+    def __init__(self, pid: int | None = None, siblings: bool = False) -> None:
         self.cores = psutil.cpu_count() or 1
         self._family: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             self._family.append(psutil.Process(pid))
+        self._siblings = siblings
         self._samples = 0
         self._seconds: dict[int, float] = {}
         """CPU seconds of each of our processes at the last sample."""
@@ -85,7 +87,10 @@ class Machine:
         self._seconds, resident = {}, 0
         if self._samples % FAMILY_EVERY == 0:
             with contextlib.suppress(psutil.Error, IndexError):
-                self._family[1:] = self._family[0].children(recursive=True)
+                root = self._family[0]
+                launcher = root.parent() if self._siblings else None
+                family = (launcher or root).children(recursive=True)
+                self._family[1:] = [each for each in family if each != root]
         self._samples += 1
         for process in self._family:
             with contextlib.suppress(psutil.Error):  # a worker that has just ended

@@ -17,6 +17,8 @@ class Sampler:
         self.newest: MachineSample | None = None
         self.pid: int | None = None
         """Whose process is looked at beside the machine; None: this one."""
+        self.siblings = False
+        """With those that were launched together with it."""
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -30,14 +32,14 @@ class Sampler:
         self._ending.set()
 
     def _run(self) -> None:
-        pid = self.pid
-        machine = Machine(pid)
+        whose = self.pid, self.siblings
+        machine = Machine(*whose)
         wait = 0.2  # the first has nothing before it: the second says what it could not
         while not self._ending.wait(wait):
-            if self.pid != pid:
+            if (self.pid, self.siblings) != whose:
                 machine.close()
-                pid, wait = self.pid, 0.2
-                machine = Machine(pid)
+                whose, wait = (self.pid, self.siblings), 0.2
+                machine = Machine(*whose)
                 continue
             self.newest = machine.sample()
             wait = self.interval

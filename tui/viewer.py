@@ -79,6 +79,10 @@ class AttachedApp(LiveApp, inherit_bindings=False):
 
         if self.screen is not self.live:
             return
+        if not self.can_inspect:  # the run has ended meanwhile
+            self.live.state.note = "no step was captured"
+            self.live.draw()
+            return
         controlled = self.live.can_control
         steps = sources.WrittenSnapshots(
             self.attached.folder, ask=self.attached.control.snapshot if controlled else None

@@ -24,6 +24,7 @@ from engine.inspection.quantities import (
 )
 from engine.inspection.readout import strongest_anchor
 from engine.inspection.slots import Slot
+from engine.layout import Head
 
 FIRST = Slot(0, 0, 0, 0, 0)
 SCALE_FRAMES = 5
@@ -161,15 +162,7 @@ class Inspection:
     def go_to_head(self, number: int) -> None:
         """The same place in another head's grid."""
         old, new = self.frame.heads[self.slot.head], self.frame.heads[number]
-        self.stand(
-            Slot(
-                number,
-                self.slot.image,
-                min(int((self.slot.y + 0.5) / old.grid_h * new.grid_h), new.grid_h - 1),
-                min(int((self.slot.x + 0.5) / old.grid_w * new.grid_w), new.grid_w - 1),
-                min(self.slot.anchor, new.anchor_count - 1),
-            )
-        )
+        self.stand(_same_place(self.slot, old, new)._replace(head=number))
 
     def toggle_all_anchors(self) -> None:
         self.all_anchors = not self.all_anchors
@@ -298,7 +291,10 @@ class Inspection:
     # within
 
     def _take(self, frame: Frame) -> None:
-        self.frame = frame
+        before, self.frame = self.frame, frame
+        head = self.slot.head
+        if head < min(len(before.heads), len(frame.heads)):  # a batch of another size has other grids
+            self.slot = _same_place(self.slot, before.heads[head], frame.heads[head])
         self._quantities = list_quantities(frame)
         names = [q.name for q in self._quantities]
         if self.quantity not in names:
@@ -333,6 +329,13 @@ class Inspection:
             except KeyError:
                 continue
         return frames
+
+
+def _same_place(slot: Slot, old: Head, new: Head) -> Slot:
+    """The cell of another grid that holds the middle of this one."""
+    y = int((slot.y + 0.5) / old.grid_h * new.grid_h)
+    x = int((slot.x + 0.5) / old.grid_w * new.grid_w)
+    return slot._replace(y=y, x=x, anchor=min(slot.anchor, new.anchor_count - 1))
 
 
 def opening_slot(frame: Frame) -> tuple[Slot, str]:

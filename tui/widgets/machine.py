@@ -40,6 +40,7 @@ class MachinePanel(Panel):
             return (self.state.last, status and status.state, self.budget.recent_share, self.size)
         if status is not None:
             self.sampler.pid = status.pid if status.alive else None
+            self.sampler.siblings = self.state.started is not None and self.state.started.processes > 1
         self.sampler.start()
         return (id(self.sampler.newest), self.size)
 

@@ -106,6 +106,24 @@ async def test_heads_keep_the_place(tmp_path: Path) -> None:
         assert "pred@1[0, 1, 2, 1, :]" in screen_text(app)
 
 
+async def test_the_place_is_kept_where_a_batch_has_another_size(tmp_path: Path) -> None:
+    """Steps of 4 x 6, 8 x 12 and 4 x 6 cells: the same part of the picture, and what is read is there."""
+    large = replace(HEAD, grid_h=8, grid_w=12)
+    shots = (snapshot(step=10), snapshot(step=20, heads=(large,)), snapshot(step=30))
+    async with inspector(steps_of(*shots), tmp_path) as (app, pilot):
+        at = app.inspector.inspection
+        assert at is not None
+        at.show("pred.conf")
+        at.stand(Slot(0, 1, 3, 5, 1))
+        await press(pilot, "left_square_bracket")
+        assert (at.step, at.slot) == (20, Slot(0, 1, 7, 11, 1))
+        assert at.grid().shape == (8, 12)
+        assert "8x12" in screen_text(app)
+        assert at.value() == float(shots[1].tensor("pred", 0)[1, 7, 11, 1, 0])
+        await press(pilot, "left_square_bracket")
+        assert (at.step, at.slot) == (10, Slot(0, 1, 3, 5, 1))
+
+
 async def test_positives_can_be_told_without_colour(tmp_path: Path) -> None:
     async with inspector(steps_of(snapshot()), tmp_path) as (app, pilot):
         at = app.inspector.inspection
