@@ -20,19 +20,34 @@ class Ema:
         self.decay = decay
         self.ramp = ramp
         self.updates = 0
-        self._average, self._counters = _split(self.model)
+        self._average = _State(self.model)
+        self._live = _State(model)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.ramp))
-        live, counters = _split(model)
-        torch._foreach_lerp_(self._average, live, 1 - decay)
-        for mine, theirs in zip(self._counters, counters, strict=True):
-            mine.copy_(theirs)
+        (average, counters), (live, theirs) = self._average.now(), self._live.now()
+        torch._foreach_lerp_(average, live, 1 - decay)
+        if counters:
+            torch._foreach_copy_(counters, theirs)
 
 
-def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """What is averaged (floats) and what is copied (counters), always in the same order."""
-    state = list(model.state_dict(keep_vars=False).values())
-    return [t for t in state if t.is_floating_point()], [t for t in state if not t.is_floating_point()]
+class _State:
+    """What ``state_dict`` would hold, without making one: that takes a millisecond of a network's step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters: list[Tensor] = list(model.parameters())
+        self._owners = [
+            (module, name)
+            for module in model.modules()
+            for name, _ in module.named_buffers(recurse=False)
+            if name not in module._non_persistent_buffers_set
+        ]
+
+    def now(self) -> tuple[list[Tensor], list[Tensor]]:
+        """What is averaged (floats) and what is copied (counters), always in the same order. A network may
+        put another tensor in a buffer's place; parameters stay the same objects."""
+        state = [*self._parameters]
+        state += [each for module, name in self._owners if (each := module._buffers[name]) is not None]
+        return [t for t in state if t.is_floating_point()], [t for t in state if not t.is_floating_point()]

@@ -24,6 +24,9 @@ IOU = TARGET.index("iou")
 TERMS = ("lcls", "lbox", "lobj", "liou")
 PRIOR_SCALE = 0.01
 """Darknet's weight of the pull towards the priors."""
+MOST_PAIRS = {"cpu": 1 << 17, "cuda": 1 << 22}
+"""Boxes times truths whose overlaps are taken at once: as many as stay in a core's cache, or some hundred MB
+on a GPU, where each call costs more than its work."""
 
 Index = tuple[Tensor, Tensor, Tensor, Tensor]
 """Image, row, column and anchor of the positives, ``[P]`` each."""
@@ -216,10 +219,10 @@ def _offsets(boxes: Tensor, cells: Tensor, anchors: Tensor, head: Head) -> Tenso
     tiny = torch.finfo(boxes.dtype).tiny
     return torch.stack(
         (
-            x * head.grid_w - cells[:, 0],
-            y * head.grid_h - cells[:, 1],
-            (w * head.grid_w / anchors[:, 0]).clamp(min=tiny).log(),
-            (h * head.grid_h / anchors[:, 1]).clamp(min=tiny).log(),
+            x * head.grid_w - cells[..., 0],
+            y * head.grid_h - cells[..., 1],
+            (w * head.grid_w / anchors[..., 0]).clamp(min=tiny).log(),
+            (h * head.grid_h / anchors[..., 1]).clamp(min=tiny).log(),
         ),
         dim=-1,
     )
@@ -250,10 +253,13 @@ def _confidence_loss(
 
 def _best_overlap(boxes: Tensor, truths: Tensor, iou: Iou | None) -> Tensor:
     """``[B, H, W, A, 4], [B, T, 4] -> [B, H, W, A]``: each box's best IoU with a truth of its image."""
+    # some truths at a time: the full product would not fit at 76x76
+    together = max(1, MOST_PAIRS[boxes.device.type] // boxes[..., 0].numel())
     best = boxes.new_zeros(boxes.shape[:-1])
-    for k in range(truths.shape[1]):  # a truth at a time: the full product would not fit at 76x76
-        truth = truths[:, k].view(-1, 1, 1, 1, 4).to(boxes)
-        best = torch.maximum(best, overlap_of(boxes, truth.expand_as(boxes), iou))
+    for some in truths.to(boxes).split(together, dim=1):
+        pairs = (some.shape[1], *boxes.shape)
+        truth = some.transpose(0, 1)[:, :, None, None, None].expand(pairs)
+        best = torch.maximum(best, overlap_of(boxes.expand(pairs), truth, iou).amax(0))
     return best
 
 
@@ -264,13 +270,10 @@ def _prior_pull(
     boxes = decode(pred, head) if not isinstance(decode, str) else decode_boxes(pred, head, decode)
     cells = grid_cells(head, pred).expand(head.grid_h, head.grid_w, head.anchor_count, 2)
     anchors = head.anchors.to(pred).expand(head.grid_h, head.grid_w, -1, -1)
-    flat = boxes.flatten(1, 3)
-    offsets = torch.stack(
-        [_offsets(image, cells.reshape(-1, 2), anchors.reshape(-1, 2), head) for image in flat]
-    )
+    offsets = _offsets(boxes, cells, anchors, head)
     # no vector of constants: it would come from host memory, and make a GPU wait
     centre = torch.cat((offsets[..., :2] - 0.5, offsets[..., 2:]), dim=-1)
-    share = (centre**2).sum(-1).view(pred.shape[:4]) * PRIOR_SCALE / 2
+    share = (centre**2).sum(-1) * PRIOR_SCALE / 2
     return share.index_put(index, torch.zeros(len(index[0]), device=share.device, dtype=share.dtype))
 
 

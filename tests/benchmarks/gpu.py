@@ -27,7 +27,7 @@ import torch
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step import paired, quartiles, wait
+from step import SEEN, paired, quartiles, wait
 
 from engine.config import Config, load_config
 from engine.data.batches import Batch, BatchLoader
@@ -38,57 +38,74 @@ from engine.training.step import Stepper
 
 VOC = Path(__file__).resolve().parents[2] / "configs" / "voc.toml"
 WIDE, HIGH = 500, 375
+DRAWN = 512
+BLOCK = 10
+"""Steps timed at once: a GPU works on while the host prepares the next."""
+KINDS = (("JPEGImages", ".jpg"), ("Annotations", ".xml"))
 
 
 def draw(root: Path, images: int, classes: tuple[str, ...]) -> None:
-    """A VOC folder of noisy pictures that take as long to decode as photographs do, 2.4 objects each."""
+    """A VOC folder of noisy pictures that take as long to decode as photographs do, 2.4 objects each. Beyond
+    ``DRAWN`` the same pictures again, under names of their own."""
     rng = np.random.default_rng(0)
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / part).mkdir(parents=True, exist_ok=True)
     for number in range(images):
-        coarse = rng.integers(0, 255, (12, 16, 3), np.uint8)
-        picture = cv2.resize(coarse, (WIDE, HIGH), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-        picture += rng.normal(0, 9, picture.shape).astype(np.int16)
-        objects = ""
-        for _ in range(1 + rng.poisson(1.4)):
-            w, h = np.exp(rng.uniform(np.log(24), np.log(300), 2)).astype(int)
-            x, y = rng.integers(0, WIDE - w), rng.integers(0, HIGH - h)
-            kind = int(rng.integers(len(classes)))
-            picture[y : y + h, x : x + w] = (picture[y : y + h, x : x + w] + 12 * kind) // 2
-            box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
-            objects += f"<object><name>{classes[kind]}</name><bndbox>{box}</bndbox></object>"
-        name = f"{number:06}"
-        cv2.imwrite(str(root / "JPEGImages" / f"{name}.jpg"), picture.clip(0, 255).astype(np.uint8))
-        size = f"<size><width>{WIDE}</width><height>{HIGH}</height><depth>3</depth></size>"
-        (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+        files = [root / folder / f"{number:06}{end}" for folder, end in KINDS]
+        if number < DRAWN:
+            _draw_one(*files, rng, classes)
+            continue
+        for file in files:
+            os.link(file.with_stem(f"{number % DRAWN:06}"), file)
     names = "\n".join(f"{number:06}" for number in range(images))
     (root / "ImageSets" / "Main" / "trainval.txt").write_text(names + "\n")
 
 
+def _draw_one(jpg: Path, xml: Path, rng: np.random.Generator, classes: tuple[str, ...]) -> None:
+    coarse = rng.integers(0, 255, (12, 16, 3), np.uint8)
+    picture = cv2.resize(coarse, (WIDE, HIGH), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    picture += rng.normal(0, 9, picture.shape).astype(np.int16)
+    objects = ""
+    for _ in range(1 + rng.poisson(1.4)):
+        w, h = np.exp(rng.uniform(np.log(24), np.log(300), 2)).astype(int)
+        x, y = rng.integers(0, WIDE - w), rng.integers(0, HIGH - h)
+        kind = int(rng.integers(len(classes)))
+        picture[y : y + h, x : x + w] = (picture[y : y + h, x : x + w] + 12 * kind) // 2
+        box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
+        objects += f"<object><name>{classes[kind]}</name><bndbox>{box}</bndbox></object>"
+    cv2.imwrite(str(jpg), picture.clip(0, 255).astype(np.uint8))
+    size = f"<size><width>{WIDE}</width><height>{HIGH}</height><depth>3</depth></size>"
+    xml.write_text(f"<annotation>{size}{objects}</annotation>")
+
+
 def captured(parts: Parts, config: Config, batches: list[Batch], steps: int, folder: Path) -> None:
-    """Steps with every tensor kept against steps without, in turn on the same batches."""
+    """Blocks of steps that keep every tensor, in all and in one of ten, against blocks that keep none, in
+    turn on the same batches."""
     stepper = Stepper(parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute)
     events: list[ev.Event] = []
     captures = Captures(config.capture, parts.blueprint, parts.user, folder, events.append)
 
-    def timed(keep: bool, number: int) -> float:
+    def timed(every: int) -> float:
         started = time.perf_counter()
-        result = stepper.step(batches[number % len(batches)], 1e-6, 10**9, keep)
-        if result.captured is not None:
-            captures.take(result.captured, number, 1)
+        for step in range(1, BLOCK + 1):
+            keep = bool(every) and step % every == 0
+            result = stepper.step(batches[step % len(batches)], 1e-6, SEEN, keep)
+            if result.captured is not None:
+                captures.take(result.captured, step, 1)
         wait(parts.compute.device)
-        return time.perf_counter() - started
+        return (time.perf_counter() - started) / BLOCK
 
-    pairs = []
-    for number in range(steps + 3):
-        first = bool(number % 2)
-        a, b = timed(first, number), timed(not first, number)
-        pairs.append((a, b) if first else (b, a))
-    kept, plain = (statistics.median(column[3:]) * 1e3 for column in zip(*pairs, strict=True))
-    ratios = [a / b for a, b in pairs[3:]]
-    print(f"  capture on {kept:.1f} ms a step, off {plain:.1f}; ratio {quartiles(ratios)}")
-    rate = len(batches[0]) / plain * 1e3
-    print(f"  {rate:.0f} img/s; memory {parts.compute.memory_used() / 2**30:.2f} GiB")
+    kinds = (0, 1, BLOCK)
+    rounds = [
+        {every: timed(every) for every in (kinds if number % 2 else kinds[::-1])}
+        for number in range(2 + steps // BLOCK)
+    ][2:]
+    plain = statistics.median(times[0] for times in rounds)
+    for every in kinds[1:]:
+        ratios = [times[every] / times[0] for times in rounds]
+        print(f"  every {every}. step captured against none ({plain * 1e3:.1f} ms): {quartiles(ratios)}")
+    memory = parts.compute.memory_used() / 2**30
+    print(f"  {len(batches[0]) / plain:.0f} img/s; memory {memory:.2f} GiB")
 
 
 def loading(loader: BatchLoader, batches: int) -> None:
@@ -117,11 +134,11 @@ def main(
     classes = tuple(load_config(VOC).data.classes)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        sizes = [int(each) for each in batches.split(",")]
-        draw(root / "voc", max(sizes) * min(max(steps // 4, 8), 50), classes)
-        for size_of_batch in sizes:
+        for size_of_batch in [int(each) for each in batches.split(",")]:
+            pictures = root / f"voc-{size_of_batch}"
+            draw(pictures, size_of_batch * max(5 * steps // 2, 8), classes)
             overrides = [
-                f"data.root={root / 'voc'}",
+                f"data.root={pictures}",
                 "data.cache=none",
                 f"model.input_size={size}",
                 f"train.batch_size={size_of_batch}",

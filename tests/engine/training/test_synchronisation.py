@@ -122,6 +122,7 @@ def pinned(batch: Batch) -> Batch:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_step_on_a_gpu_does_not_synchronise(tiny_config: Path, profile: str, precision: str) -> None:
