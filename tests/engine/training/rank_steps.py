@@ -70,6 +70,7 @@ def run(config_path: Path, code: Path, group: Group) -> dict[str, list[list[floa
                 "train.batch_size=2",
                 "train.ema=0",
                 "train.clip=1",
+                *(["augment.multi_scale=0.5"] if case == "positives" else []),
             ],
         )
         parts = put_together(config, group=group)

@@ -229,6 +229,22 @@ def test_a_run_in_two_processes(tiny_config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_all_ranks_end_where_nothing_becomes_better(tiny_config: Path, tmp_path: Path) -> None:
+    """What is learnt is nothing; batches of other sizes on the way."""
+    more = ("train.epochs=99", "train.patience=1", "train.lr=1e-12", "augment.multi_scale=0.5")
+    with one_launch(tmp_path):
+        sets = [part for each in more for part in ("--set", each)]
+        out, err = start(tiny_config, tmp_path / "run", *sets).communicate(timeout=120)
+    assert "ended early: a validation without" in out, (out, err)
+    assert err == ""
+    with RunReader(RunFolder.open(tmp_path / "run")) as reader:
+        status, scored = reader.status(), reader.evaluations()
+    assert status.state == "finished"
+    assert 1 < len(scored) < 9
+    assert not scored[-1].best
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_run_which_goes_on_later(tiny_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with one_launch(tmp_path):
