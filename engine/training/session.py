@@ -30,6 +30,7 @@ FREE_TO_DIFFER = {
     ("train", "device"),
     ("train", "batch_norm"),
     ("train", "log_seconds"),
+    ("train", "patience"),
     ("data", "cache"),
 }
 """Settings that a resumed run may change: they alter no bit of what is learnt on one device."""
