@@ -44,9 +44,9 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
     yield "assign.state", kept
     if kept:
         return
-    if stage.detector.rule == "multi" and (beyond := _beyond_ratio(stage)) is not None:
-        wrong = _judge(called, stage, beyond, run_assign(called, stage, beyond), "assign.beyond")
-        yield "assign.beyond", [_forgotten(f) for f in wrong]
+    if (unlike := _unlike_anchors(stage)) is not None:
+        wrong = _judge(called, stage, unlike, run_assign(called, stage, unlike), "assign.sizes")
+        yield "assign.sizes", [_forgotten(f, stage) for f in wrong]
         if wrong:
             return
     for name, made in (
@@ -77,34 +77,42 @@ def _singles(stage: Stage) -> Scene:
     return scene(stage, [1] * 6 + [0] + [1] * 6, seed=7)
 
 
-def _beyond_ratio(stage: Stage) -> Scene | None:
-    """Truths that no anchor comes near enough to for the ratio's rule: long and thin, small. The best anchor
-    answers for them all the same. None where the anchors leave no room for such a truth."""
+def _unlike_anchors(stage: Stage) -> Scene | None:
+    """Truths that no anchor comes near: small, long and thin. The best of them answers for each all the same.
+    None where the anchors leave no room for such a truth."""
     g = generator(41)
     anchors = torch.cat([head.anchors.float() * head.stride for head in stage.heads])
     width, height = stage.input_wh
-    boxes: list[Tensor] = []
-    for _ in range(600):
-        w, h = (float(4 * (0.8 * side / 4) ** uniform(0, 1, g)) for side in (width, height))
+    far = 1.15 * stage.detector.ratio if stage.detector.rule == "multi" else 1.9
+    small: list[Tensor] = []
+    others: list[Tensor] = []
+    for number in range(900):
+        if number < 300:
+            w, h = (max(4.0, side * uniform(0.25, 0.6, g)) for side in anchors.amin(0).tolist())
+        else:
+            w, h = (float(4 * (0.8 * side / 4) ** uniform(0, 1, g)) for side in (width, height))
         relation = torch.tensor([[w, h]]) / anchors
         best = shape_iou(torch.tensor([[w, h]]), anchors)[0].sort(descending=True).values.tolist()
-        if float(torch.maximum(relation, 1 / relation).amax(1).min()) < 1.15 * stage.detector.ratio:
+        if float(torch.maximum(relation, 1 / relation).amax(1).min()) < far:
             continue
         if len(best) > 1 and best[0] < 1.25 * best[1]:
             continue
-        boxes.append(torch.tensor([[0.37, 0.58, w / width, h / height]]))
-        if len(boxes) == 4:
-            break
+        kept = small if number < 300 else others
+        if len(kept) < 3:
+            kept.append(torch.tensor([[0.37, 0.58, w / width, h / height]]))
+    boxes = small + others
     if not boxes:
         return None
     return given(stage, boxes, [torch.tensor([k % stage.classes]) for k in range(len(boxes))])
 
 
-def _forgotten(finding: Finding) -> Finding:
+def _forgotten(finding: Finding, stage: Stage) -> Finding:
     if finding.channels != ("mask",):
         return finding
-    text = "assign gives truths no slot whose sides are beyond assign_ratio of every anchor"
-    fix = "the anchor of best w/h IoU always answers for its truth; the ratio only adds further slots"
+    text = "assign gives no slot to truths whose size is far from every anchor's"
+    fix = "every truth has a slot: the anchor of best w/h IoU answers for it, however small that is"
+    if stage.detector.rule == "multi":
+        fix += "; assign_ratio only adds further slots"
     return replace(finding, message=text, fix=fix)
 
 

@@ -13,6 +13,7 @@ from .calling import Called
 from .detect_explained import explain_boxes
 from .detect_influence import COLUMNS, influence, misread
 from .detect_nms import judge_many, judge_nms, judge_overlap
+from .detect_places import judge_places
 from .detect_run import Pictures, cut_to_picture, pictures, run_detect, strongest
 from .detect_score import judge_score
 from .findings import Finding, Table
@@ -30,7 +31,8 @@ def probe_detect(called: Called, stage: Stage, tables: list[Table]) -> Results:
     yield "detect.roundtrip", wrong
     if wrong:
         return
-    yield "detect.many", judge_many(called, stage)
+    yield "detect.many", (many := judge_many(called, stage))
+    yield "detect.places", [] if many else judge_places(called, stage)
     yield "detect.score", judge_score(called, stage, shown)
     suppressed = judge_nms(called, stage)
     yield "detect.nms", suppressed or judge_overlap(called, stage)

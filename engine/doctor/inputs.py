@@ -105,6 +105,30 @@ def every_anchor(stage: Stage) -> Scene:
     return made
 
 
+def in_slots(stage: Stage, images: Sequence[Sequence[tuple[int, int, int, int]]]) -> Scene:
+    """Truths in these very slots (head, row, column, anchor), each nearly of its anchor's size; those of one
+    image are of one class."""
+    boxes, labels = [], []
+    for number, slots in enumerate(images):
+        rows = []
+        for k, y, x, a in slots:
+            head = stage.heads[k]
+            w, h = (head.anchors[a].float() * torch.tensor([1.15, 0.87])).tolist()
+            size = [min(w / head.grid_w, 0.95), min(h / head.grid_h, 0.95)]
+            rows.append([(x + 0.37) / head.grid_w, (y + 0.61) / head.grid_h, *size])
+        boxes.append(torch.tensor(rows, dtype=torch.float32).reshape(-1, 4))
+        labels.append(torch.full((len(rows),), number % stage.classes))
+    made = given(stage, boxes, labels)
+    for target in made.assigned.targets:
+        target.zero_()
+    for image, slots in enumerate(images):
+        for row, (k, y, x, a) in enumerate(slots):
+            box = boxes[image][row].tolist()
+            values = [1.0, float(labels[image][row]), *box, 2 - box[2] * box[3], 0.0]
+            made.assigned.targets[k][image, y, x, a] = torch.tensor(values)
+    return made
+
+
 def given(stage: Stage, boxes: list[Tensor], labels: list[Tensor]) -> Scene:
     """A scene of these truths, one slot each (whatever rule is declared: every slot holds a whole truth)."""
     return Scene(boxes, labels, assign(boxes, labels, stage.heads, "best"))

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from .findings import Finding
-from .inputs import Scene, given
+from .inputs import Scene, in_slots
 from .loss_run import Trial
 from .stage import BOX_NAMES, Stage
 
@@ -40,15 +38,15 @@ def _narrowed(trial: Trial, finding: Finding, judge: Judge, deadline: float) -> 
         return not any(f.severity == "error" for f in judge(Trial(trial.called, stage, scene)))
 
     for name, cells in (("in the first cell", (0, 0)), ("where row and column are equal", (2, 2))):
-        made = _scene(stage, [(k, head.anchor_count - 1, *cells) for k, head in enumerate(stage.heads)])
-        if made is not None and sound(made):
+        slots = [(k, *cells, head.anchor_count - 1) for k, head in enumerate(stage.heads)]
+        if _within(stage, slots) and sound(in_slots(stage, [[slot] for slot in slots])):
             cause = (
                 "the cell is missing, or not in the boxes' unit" if cells == (0, 0) else "they are swapped"
             )
             return _said(finding, name, cause, ("x", "y"))
     for k, head in enumerate(stage.heads):
-        scenes = [_scene(stage, [(k, a, 1, 2)]) for a in range(head.anchor_count)]
-        fine = [made is not None and sound(made) for made in scenes]
+        each = [(k, 1, 2, a) for a in range(head.anchor_count)]
+        fine = [_within(stage, [slot]) and sound(in_slots(stage, [[slot]])) for slot in each]
         if any(fine) and not all(fine) and time.perf_counter() < deadline:
             right = ", ".join(str(a) for a, good in enumerate(fine) if good)
             where = f" of head {k}" if len(stage.heads) > 1 else ""
@@ -60,21 +58,5 @@ def _said(finding: Finding, where: str, cause: str, channels: tuple[str, ...]) -
     return replace(finding, message=f"{finding.message}; it is right {where}: {cause}", channels=channels)
 
 
-def _scene(stage: Stage, slots: list[tuple[int, int, int, int]]) -> Scene | None:
-    """One image a slot (head, anchor, row, column), its truth nearly of that anchor's size."""
-    boxes = []
-    for k, a, y, x in slots:
-        head = stage.heads[k]
-        if y >= head.grid_h or x >= head.grid_w:
-            return None
-        w, h = (head.anchors[a].float() * torch.tensor([1.15, 0.87])).tolist()
-        size = [min(w / head.grid_w, 0.95), min(h / head.grid_h, 0.95)]
-        boxes.append([(x + 0.37) / head.grid_w, (y + 0.61) / head.grid_h, *size])
-    labels = [torch.tensor([n % stage.classes]) for n in range(len(slots))]
-    made = given(stage, [torch.tensor([box]) for box in boxes], labels)
-    for target in made.assigned.targets:
-        target.zero_()
-    for image, ((k, a, y, x), box) in enumerate(zip(slots, boxes, strict=True)):
-        values = [1.0, float(image % stage.classes), *box, 2 - box[2] * box[3], 0.0]
-        made.assigned.targets[k][image, y, x, a] = torch.tensor(values)
-    return made
+def _within(stage: Stage, slots: list[tuple[int, int, int, int]]) -> bool:
+    return all(y < stage.heads[k].grid_h and x < stage.heads[k].grid_w for k, y, x, _ in slots)

@@ -29,7 +29,16 @@ def judge_positives(trial: Trial, skip: set[str]) -> list[Finding]:
         left, kept = (sizes == 0) & near_truth, sizes > 0
         if bool(left.any()) and bool(kept.any()):
             found[term] = left, kept
-    return [_finding(trial, term, *each, alone=len(found) < len(terms)) for term, each in found.items()]
+    everywhere = len(found) == len(terms)
+    return [
+        _finding(trial, term, *each, alone=not everywhere and not _shared(found, term))
+        for term, each in found.items()
+    ]
+
+
+def _shared(found: dict[str, tuple[Tensor, Tensor]], term: str) -> bool:
+    """Whether another term leaves out the very same slots (conf has the no-object part's gradient there)."""
+    return any(torch.equal(left, found[term][0]) for other, (left, _) in found.items() if other != term)
 
 
 def _varied(stage: Stage) -> Scene:

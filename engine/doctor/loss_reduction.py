@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..layout import Head
 from .findings import Finding
-from .inputs import Scene, given, perfect, scene
+from .inputs import Scene, given, in_slots, perfect, scene
 from .loss_minima import judge_box
 from .loss_run import OWN, Trial, flat, profile_seen, unflat
 from .stage import Stage
@@ -63,30 +63,41 @@ def measure(trial: Trial) -> dict[str, Ratios]:
     }
     follows = not judge_box(Trial(trial.called, wide, spread))  # else its own constants are to blame
     found["grid"] = _values(trial, wide, spread) if follows else dict.fromkeys(found["base"], float("nan"))
-    one, three = _counted(stage)
-    single, triple = _values(trial, stage, one), _values(trial, stage, three)
+    counted = [(_values(trial, stage, one), _values(trial, stage, three)) for one, three in _counted(stage)]
     result = {}
     for part in ("lcls", "lbox", "lobj", "noobj"):
         now = found["base"][part]
         if abs(now) < 1e-12:
             continue
-        equal = part in ("lcls", "lobj") and abs(single[part]) > 1e-12
-        count = triple[part] / single[part] if equal and _in_one_head(three) else float("nan")
+        count = _count_ratio([(one[part], three[part]) for one, three in counted], part)
         result[part] = Ratios(
             found["dup"][part] / now, found["pad"][part] / now, count, found["grid"][part] / now
         )
     return result
 
 
-def _in_one_head(made: Scene) -> bool:
-    """Three slots, all of one head: where each head is reduced alone, others would not be comparable."""
-    return [int(p.sum()) for p in made.positive if bool(p.any())] == [3]
+def _count_ratio(pairs: list[tuple[float, float]], part: str) -> float:
+    """Of three truths to one, in each head; NaN where it was not measured, 0 where the heads differ."""
+    if part not in ("lcls", "lobj"):
+        return float("nan")
+    ratios = [three / one for one, three in pairs if abs(one) > 1e-12]
+    if not ratios:
+        return float("nan")
+    return ratios[0] if max(ratios) - min(ratios) < 0.06 * max(ratios) else 0.0
 
 
-def _counted(stage: Stage) -> tuple[Scene, Scene]:
-    """One image with one truth; one with three. Every truth costs the same class and confidence loss."""
-    three = scene(stage, [3], seed=43, smallest=1.2)
-    return given(stage, [three.boxes[0][:1]], [three.labels[0][:1]]), three
+def _counted(stage: Stage) -> list[tuple[Scene, Scene]]:
+    """For each head one image with one truth, and one with three. Every truth costs the same class and
+    confidence loss."""
+    found = []
+    for k, head in enumerate(stage.heads):
+        if head.grid_h < 3 or head.grid_w < 3:
+            continue
+        smallest = int(head.anchors.float().prod(1).argmin())
+        low, right = max(head.grid_h - 2, 2), max(head.grid_w - 2, 2)
+        slots = [(k, y, x, smallest) for y, x in ((1, 1), (1, right), (low, 1))]
+        found.append((in_slots(stage, [slots[:1]]), in_slots(stage, [slots])))
+    return found
 
 
 def _values(trial: Trial, stage: Stage, made: Scene) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .findings import Finding
 
-TONES = (15, 45, 75, 105, 130, 150, 170, 190, 205, 220, 235, 250)
+TONES = (15, 45, 75, 100, 124, 150, 170, 190, 205, 220, 235, 250)
 """Three to a row of the picture, in an order in which neighbours differ."""
 ORDER = (3, 9, 0, 6, 2, 11, 5, 8, 1, 10, 4, 7)
 FALL = 110
