@@ -50,7 +50,8 @@ def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
     """
 
     def leave_without_screen() -> None:
-        app.thread.join(STOP_SECONDS)
+        if app.thread.is_alive():  # the line may be lost before anything has begun
+            app.thread.join(STOP_SECONDS)
         os._exit(HUNG_UP)
 
     def hang_up(*_: object) -> None:
@@ -68,7 +69,8 @@ def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
 def _stop_training(app: LiveApp) -> None:
     """The view is gone, the training is healthy: save what it has."""
     app.let_go()
-    app.thread.join(STOP_SECONDS)
+    if app.thread.is_alive():
+        app.thread.join(STOP_SECONDS)
     if app.thread.is_alive():
         complain("the training did not stop in time: steps since its last checkpoint are lost")
 
