@@ -248,6 +248,82 @@ CASES = [
         channels="w h",
         overlap=True,
     ),
+    fault(
+        "tracker-count-of-the-last-head",
+        "twoheads",
+        "terms are divided by the positives of the last head, not by all",
+        ("        count += len(b)\n", "        count = len(b)\n"),
+        to="loss",
+    ),
+    fault(
+        "tracker-small-left-out",
+        "looped",
+        "truths under a hundredth of the picture get no slot",
+        ("            if w <= 0 or h <= 0:\n", "            if w * h < 0.01:\n"),
+        to="assign",
+        channels="mask",
+    ),
+    fault(
+        "tracker-border-left-out",
+        "looped",
+        "detections that touch the picture's border are dropped",
+        (
+            "        results.append(found[found[:, 4]",
+            "        inside = (found[:, :2] > 0).all(1) & (found[:, 2] < width) & (found[:, 3] < height)\n"
+            "        found = found[inside]\n"
+            "        results.append(found[found[:, 4]",
+        ),
+        to="detect",
+    ),
+    fault(
+        "tracker-crop-without-clipping",
+        "vectorised",
+        "boxes are shifted with the crop, and those it leaves outside keep their size",
+        (
+            "    moved[:, 0::2] = moved[:, 0::2].clip(0, width)\n    moved[:, 1::2] = moved[:, 1::2].clip(0, height)\n    return bright, moved",
+            "    top, left = height // 5, width // 5\n"
+            "    moved -= np.array([left, top, left, top], moved.dtype)\n"
+            "    bright = np.ascontiguousarray(bright[top : 4 * top, left : 4 * left])\n"
+            "    return bright, moved",
+        ),
+        to="transform",
+        channels="x y w h",
+        overlap=True,
+    ),
+    fault(
+        "tracker-labels-of-another-order",
+        "looped",
+        "boxes are sorted by size, their classes are not",
+        (
+            "        for box, label in zip(boxes[b].tolist(), labels[b].tolist()):",
+            "        for box, label in zip(sorted(boxes[b].tolist(), key=lambda v: v[2] * v[3]), labels[b].tolist()):",
+        ),
+        to="assign",
+        channels="class",
+    ),
+    legitimate(
+        "tracker-solarized",
+        "looped",
+        "bright pixels are inverted in half of the draws",
+        (
+            "    return image, boxes\n\n\nclass Net",
+            "    if random.random() < 0.5:\n"
+            "        image = np.where(image >= 128, 255 - image, image)\n"
+            "    return image, boxes\n\n\nclass Net",
+        ),
+    ),
+    legitimate(
+        "tracker-attention",
+        "vectorised",
+        "every cell sees the whole picture, and its own place most",
+        (
+            "        raw = self.head(self.blocks(images * 2 - 1))\n",
+            "        z = self.blocks(images * 2 - 1)\n"
+            "        t = z.flatten(2).transpose(1, 2)\n"
+            "        t = torch.softmax(t @ t.transpose(1, 2), -1) @ t\n"
+            "        raw = self.head(z + t.transpose(1, 2).reshape(z.shape))\n",
+        ),
+    ),
     legitimate(
         "tracker-own-autograd",
         "vectorised",
