@@ -22,7 +22,7 @@ def check_sizes(model: nn.Module, detector: Detector, sizes: InputSizes) -> None
     was_training = model.training
     model.eval()
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(devices=[]):
             for size in sorted({*sizes.choices[:2], sizes.largest}):
                 _check(model, detector.at(size), size)
     finally:
@@ -33,8 +33,8 @@ def _check(model: nn.Module, detector: Detector, size: Size) -> None:
     user, layout, heads = detector.user, detector.layout, detector.heads
     network = "build_model" if user.get("build_model") else ""
     with _blamed(network, user, size):
-        pred = as_float(model(torch.full((1, 3, size[1], size[0]), 0.5)))
-        preds = detector.as_list(pred)
+        with torch.no_grad():
+            preds = detector.as_list(as_float(model(torch.full((1, 3, size[1], size[0]), 0.5))))
         _compare(preds, [layout.pred_shape(1, head) for head in heads])
     with _blamed("assign", user, size):
         encoded = detector.encode([torch.tensor([[0.9, 0.9, 0.1, 0.1]])], [torch.tensor([0])])
@@ -45,7 +45,8 @@ def _check(model: nn.Module, detector: Detector, size: Size) -> None:
                 detector.decode_canonical(each, head)
     if user.get("loss"):
         with _blamed("loss", user, size):
-            detector.loss(pred, encoded)
+            # as it meets it in a step: with a gradient to ask for
+            detector.loss(detector.one_or_list([each.requires_grad_() for each in preds]), encoded)
 
 
 def _compare(tensors: list[Tensor], wanted: list[tuple[int, ...]]) -> None:
