@@ -26,6 +26,8 @@ from .together import IN_TURN, descend, mending
 Results = Iterator[tuple[str, list[Finding]]]
 SECONDS, BY_HEART, AGAIN = 54.0, 24.0, 9.0
 """For all of it; for the first try; for each further one, with a function exchanged."""
+LITTLE, MORE = 0.6, 0.25
+"""Recall below which a try has failed, and by how much the try that mends it must be better."""
 LEAST, PATIENT, STALE = 100, 1.5, 400
 """Steps before a try is called failed; how many times those of the try that mends it; steps without another
 truth found after which a try is given up."""
@@ -74,10 +76,11 @@ class Learnt:
 
     @property
     def failed(self) -> bool:
-        return self.recall < ENOUGH and (self.steps >= LEAST or not self.finite)
+        return self.recall < LITTLE and (self.steps >= LEAST or not self.finite)
 
     def mends(self, before: Learnt) -> bool:
-        return self.recall >= ENOUGH and (before.steps >= PATIENT * self.steps or not before.finite)
+        learnt = self.recall >= max(ENOUGH, before.recall + MORE)
+        return learnt and (before.steps >= PATIENT * self.steps or not before.finite)
 
     @property
     def standing(self) -> list[str]:
@@ -242,7 +245,9 @@ def _other_network(ground: Ground, got: Learnt) -> Finding | None:
                 return _blamed(got, "build_model", again.recall, f"in place, in {again.steps} steps")
             fix = "raise model.width" if ground.blueprint.model.name == "compact" else "choose another model"
             message = f"the network is too small: one of width {ROOMY} finds {again.recall:.0%}"
-            return replace(_weak(got, f"{_said(got)}; {message} in {again.steps} steps", "config"), fix=fix)
+            return replace(
+                _weak(got, f"{_said(got)}; {message} in {again.steps} steps", "config", "warning"), fix=fix
+            )
     for rate in RATES:
         if ground.left < 2:
             return None

@@ -84,7 +84,9 @@ class Descent:
         return []
 
     def _runs_away(self) -> list[Finding]:
-        if len(self._losses) < 4 or len(self._ratios) < 2 or not math.isfinite(self._losses[0]):
+        if not self._ratios or not math.isfinite(self._losses[0]):
+            return []
+        if math.isfinite(self._losses[-1]) and (len(self._losses) < 4 or len(self._ratios) < 2):
             return []
         begun = max(abs(value) for value in self._losses[:2] if math.isfinite(value))
         newest = [abs(value) for value in self._losses[-2:]]

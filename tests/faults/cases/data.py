@@ -78,10 +78,63 @@ def tiny_objects(root: Path) -> None:
         )
 
 
+def rename(root: Path, old: str, new: str) -> None:
+    for path in (root / "Annotations").glob("*.xml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(f"<name>{old}</name>", f"<name>{new}</name>"), encoding="utf-8")
+
+
+def class_merged(root: Path) -> None:
+    rename(root, "yellow", "red")
+
+
+def upright(root: Path) -> None:
+    """Every object is about three times as high as it is wide: 16 x 48 pixels of the input."""
+    for k, path in enumerate(sorted((root / "Annotations").glob("*.xml"))):
+        size = cv2.imread(str(root / "JPEGImages" / f"{path.stem}.jpg")).shape
+        tall = [(("red", "green")[k % 2], 8, 6, 24, 54), (("blue", "yellow")[k % 2], 40, 8, 54, 52)]
+        write_annotation(root, path.stem, (size[1], size[0]), tall)
+
+
 def warned(slug: str, about: str, spoil, row: int | None = None, **more):
     more.setdefault("to", "data")
     return fault(slug, "looped", about, spoil=spoil, code=False, expected="warning", row=row, **more)
 
+
+def settings(slug: str, about: str, expected: str = "warning", **train):
+    return fault(
+        f"config-{slug}", "looped", about, code=False, expected=expected, to="config", config={"train": train}
+    )
+
+
+CONFIG = [
+    settings("rate-of-sgd", "a rate for SGD, left beside AdamW", "error", lr=0.5),
+    settings(
+        "rate-hundredfold",
+        "SGD at a hundred times a rate that works",
+        optimizer="sgd",
+        lr=1.0,
+        warmup_epochs=0,
+    ),
+    settings("warmup-whole", "the warm-up lasts as long as the training", warmup_epochs=3),
+    settings(
+        "gamma-upside-down", "a divisor where a factor is meant", schedule="step", gamma=10.0, epochs=100
+    ),
+    settings("momentum-1", "momentum of one", "error", optimizer="sgd", lr=1e-3, momentum=1.0),
+    settings("decay-and-rate", "decay for AdamW, rate for SGD", optimizer="sgd", lr=0.1, weight_decay=0.5),
+    settings("ema-of-a-long-run", "an average over more steps than there are", ema=0.9999),
+    warned(
+        "config-class-too-many", "a class of the config has no object", class_merged, to=("data", "config")
+    ),
+    warned(
+        "config-anchors-turned",
+        "anchors as height, width",
+        upright,
+        row=32,
+        config={"model": {"anchors": [[6.0, 2.0], [5.0, 1.6], [7.0, 2.4]]}},
+        to=("config", "data"),
+    ),
+]
 
 CASES = [
     warned("data-zero-size-box", "a box with xmin = xmax", zero_size, row=38),
@@ -117,5 +170,16 @@ CASES = [
         row=32,
         config={"model": {"anchors": [[0.12, 0.28], [0.38, 0.25], [0.25, 0.6]]}},
         to=("config", "data"),
+    ),
+    *CONFIG,
+    fault(
+        "data-cut-off-beside-a-fault",
+        "looped",
+        "half a JPEG in the data, and exp on the wrong pair: the function comes first",
+        ("torch.exp(pbox[..., 2:4])", "torch.exp(pbox[..., :2])"),
+        spoil=picture_cut_off,
+        to="decode",
+        channels="x y w h",
+        overlap=True,
     ),
 ]

@@ -95,4 +95,22 @@ CASES = [
         ("    return Net(head, len(classes))", "    return Net(head, classes)"),
         to="build_model",
     ),
+    fault(
+        "network-layers-in-a-list",
+        "looped",
+        "the body is a plain list: its layers are not the module's",
+        ("self.body = nn.Sequential(*layers)", "self.body = layers"),
+        (
+            "out = self.out(self.body(x))",
+            "for layer in self.body:\n            x = layer(x)\n        out = self.out(x)",
+        ),
+        to="build_model",
+    ),
+    fault(
+        "network-heads-in-a-dict",
+        "twoheads",
+        "the heads stand in a plain dict",
+        ("self.outs = torch.nn.ModuleDict()", "self.outs = {}"),
+        to="build_model",
+    ),
 ]
