@@ -8,7 +8,7 @@ from torch import Tensor
 from ..layout import TARGET
 from .assign_run import TOLERANCE, Slot, run_assign, slots_of
 from .calling import Called
-from .data_boxes import Contest
+from .data_boxes import CROWDED, Contest
 from .findings import Finding
 from .inputs import Scene, given, scene
 from .stage import Stage
@@ -17,7 +17,7 @@ from .stage import Stage
 def judge_collisions(called: Called, stage: Stage, contested: Contest) -> list[Finding]:
     """Two truths of one size in one cell: any of the legitimate ways, as long as a slot holds one truth.
 
-    What losing one of them costs is said of the user's data: a warning where such cells occur in it.
+    What losing one of them costs is said of the user's data: a warning where many of its truths are lost.
     """
     base = scene(stage, [1, 1], seed=31)
     boxes, labels = [], []
@@ -44,12 +44,13 @@ def judge_collisions(called: Called, stage: Stage, contested: Contest) -> list[F
     if not lost:
         return []
     text = "where two truths want one slot, assign keeps one of them"
-    count = f"{contested.contested} of {contested.truths} objects of the training data want such a slot"
+    share = contested.lost / max(1, contested.truths)
+    count = f"{contested.lost} of {contested.truths} objects of the training data are never learnt"
     finding = Finding(
-        "warning" if contested.contested else "info",
+        "warning" if share > CROWDED else "info",
         "assign.collisions",
         "assign",
-        f"{text}: {count} ({contested.share:.1%})" if contested.contested else text,
+        f"{text}: {count} ({share:.1%})" if contested.lost else text,
         tensor="targets",
         channels=("mask",),
         expected="legitimate: overwriting, first come or the next best anchor",

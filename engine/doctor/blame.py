@@ -17,16 +17,24 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
     can be why one failed. What the data show of the config (anchors that do not meet them) comes after what
     is wrong in the data itself.
     """
-    rank = {name: place for place, name in enumerate(PIPELINE)}
 
-    def key(item: tuple[int, Finding]) -> tuple[int, int, int, int]:
+    def key(item: tuple[int, Finding]) -> tuple[int, int, float, int]:
         place, finding = item
         severity = SEVERITIES.index(finding.severity)
-        source = "data" if finding.probe.startswith("data.") else finding.function
-        return severity, int(bool(finding.follows)), rank.get(source, len(rank)), place
+        return severity, int(bool(finding.follows)), _rank(finding), place
 
     listed = [finding for _, finding in sorted(enumerate(findings), key=key)]
     return [_linked(finding, place, listed) for place, finding in enumerate(listed)]
+
+
+def _rank(finding: Finding) -> float:
+    if finding.probe == "assign.collisions" and finding.severity != "error":
+        return len(PIPELINE)
+    if finding.probe.startswith("data."):
+        return PIPELINE.index("data")
+    if finding.probe == "loop.together" and finding.function == "loop":
+        return PIPELINE.index("data") - 0.5
+    return PIPELINE.index(finding.function) if finding.function in PIPELINE else len(PIPELINE)
 
 
 def _linked(finding: Finding, place: int, listed: Sequence[Finding]) -> Finding:

@@ -18,15 +18,17 @@ from ..letterbox import Letterbox
 from .findings import Finding
 
 CROWDED = 0.1
-"""Share of contested truths from which a warning is due."""
+"""Share of contested truths from which a warning is due; of those that a slot for one of them loses, too."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """``contested`` of ``truths`` want a slot (cell, best anchor) that another truth of the image wants."""
+    """``contested`` of ``truths`` want a slot (cell, best anchor) that another truth of the image wants;
+    ``lost``: those left without one where a slot keeps one of them and the others get no other."""
 
     contested: int = 0
     truths: int = 0
+    lost: int = 0
 
     @property
     def share(self) -> float:
@@ -103,7 +105,7 @@ def contest(train: Dataset, heads: Sequence[Head]) -> Contest:
     _, place, counts = np.unique(
         np.stack((image, best, row, column), 1), axis=0, return_inverse=True, return_counts=True
     )
-    return Contest(int((counts[place.ravel()] > 1).sum()), len(image))
+    return Contest(int((counts[place.ravel()] > 1).sum()), len(image), int((counts - 1).sum()))
 
 
 def crowded(train: Dataset, found: Contest) -> list[Finding]:

@@ -122,4 +122,4 @@ def test_slots_wanted_by_two_truths_are_counted_once_an_object() -> None:
     wide, other_cell = [0, 2, 60, 32], [40, 40, 56, 56]
     samples = (sample([*same_slot, wide, other_cell]), sample([same_slot[0]]), sample([]))
     found = contest(Dataset("train", ("thing",), samples, ()), [head])
-    assert (found.contested, found.truths) == (2, 5)
+    assert (found.contested, found.truths, found.lost) == (2, 5, 1)
