@@ -27,7 +27,7 @@ from .roster import some
 from .settings import epoch_steps
 from .warmed import bad_rate, rate_at
 
-STEPS, SECONDS = 9, 3.0
+STEPS, SECONDS = 7, 2.0
 """Steps taken, and how long they may take together: a large network takes fewer."""
 STAND_IN_WIDTH = 6
 NETWORK = (
