@@ -73,7 +73,7 @@ def probe_trial(subject: Subject, stage: Stage) -> Iterator[tuple[str, list[Find
     for k in range(STEPS):
         total = total_of(network)
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         if config.train.clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
         set_rate(optimizer, rate_at(config.train, min(1.0, k / (STEPS // 2)), steps))

@@ -42,7 +42,7 @@ def bad_rate(
         for k in range(warm + AFTER):
             total = total_of(network)
             optimizer.zero_grad()
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             if train.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), train.clip)
             set_rate(optimizer, rate_at(train, k / warm if k < warm else 1.0, epoch_steps))
