@@ -108,6 +108,18 @@ def _ways(stage: Stage) -> list[tuple[str, str, tuple[str, ...], Way]]:
             ("x", "y"),
             lambda b, s: undone(b, s, -1.0),
         ),
+        (
+            "the letterbox's borders are taken off twice: the whole border, not the half of it on one side",
+            "left = (input_w - width * scale) / 2",
+            ("x", "y"),
+            lambda b, s: undone(b, s, 2.0),
+        ),
+        (
+            "half of the letterbox's border is taken off",
+            "left = (input_w - width * scale) / 2, once halved",
+            ("x", "y"),
+            lambda b, s: undone(b, s, 0.5),
+        ),
         ("the letterbox's scale is not undone", box_fix, ALL, lambda b, s: to_xyxy(b) * whole - placed(s)[0]),
         (
             "the letterbox's scale is multiplied instead of divided",

@@ -100,7 +100,52 @@ def judge_overlap(called: Called, stage: Stage) -> list[Finding]:
                 BOX_NAMES,
             )
         )
-    return findings[:1]
+    return findings[:1] or judge_nested(called, stage)
+
+
+def judge_nested(called: Called, stage: Stage) -> list[Finding]:
+    """A small object within a large one of its class, of IoU 0.2: both stay, whichever is the stronger."""
+    head = max(stage.heads, key=lambda h: h.grid_h * h.grid_w)
+    small = int(head.anchors.float().prod(1).argmin())
+    w, h = (head.anchors[small].float() * 0.9).tolist()
+    large = [2.2 * w, 2.2 * h]
+    y, x = head.grid_h // 2, head.grid_w // 2
+    if large[0] > 0.95 * head.grid_w or large[1] > 0.95 * head.grid_h or x < 1:
+        return []
+    for order in ((4.0, math.log(WEAKER / (1 - WEAKER))), (math.log(WEAKER / (1 - WEAKER)), 4.0)):
+        preds = _nothing(stage)
+        mine = preds[stage.heads.index(head)]
+        for column, side, sure in ((x, (w, h), order[0]), (x - 1, large, order[1])):
+            box = torch.tensor([[x + (0.3 if column == x else -0.3), y + 0.45, *side]])
+            size = torch.tensor([head.grid_w, head.grid_h] * 2)
+            slot = mine[0, y, column, small]
+            cell = torch.tensor([[float(column), float(y)]])
+            slot[0], slot[5:] = sure, -12.0
+            slot[1:5] = encode_box(box / size, cell, head, torch.tensor([small]), stage.layout.decode)[0]
+            slot[5] = 12.0
+        rows = run_detect(called, stage, preds, [(stage.input_wh[1], stage.input_wh[0])])[0]
+        if len(rows) < 2:
+            which = "smaller" if order[0] > order[1] else "larger"
+            return [
+                _nms_finding(
+                    called,
+                    "detect drops one of two objects of one class, a small one within a large one (IoU 0.2), "
+                    f"where the {which} is the stronger: it is another measure than the IoU that NMS goes by",
+                    "2 detections",
+                    f"{len(rows)} detection(s)",
+                    "IoU = intersection / (area + area - intersection), not over one of the areas",
+                    BOX_NAMES,
+                )
+            ]
+    return []
+
+
+def _nothing(stage: Stage) -> list[Tensor]:
+    """Predictions of no object at all."""
+    preds = [torch.zeros(1, k.grid_h, k.grid_w, k.anchor_count, 5 + k.classes) for k in stage.heads]
+    for pred in preds:
+        pred[..., 0] = -12.0
+    return preds
 
 
 def _pair(stage: Stage, overlap: float) -> list[Tensor] | None:
@@ -118,9 +163,7 @@ def _pair(stage: Stage, overlap: float) -> list[Tensor] | None:
     cells = [[float(int(x)), float(int(y))] for x in xs]
     if cells[0] == cells[1] or min(xs) < 0 or max(xs) >= head.grid_w:
         return None
-    preds = [torch.zeros(1, k.grid_h, k.grid_w, k.anchor_count, 5 + k.classes) for k in stage.heads]
-    for pred in preds:
-        pred[..., 0] = -12.0
+    preds = _nothing(stage)
     mine = preds[stage.heads.index(head)]
     for x, cell, sure in zip(xs, cells, (4.0, math.log(WEAKER / (1 - WEAKER))), strict=True):
         box = torch.tensor([[x / head.grid_w, y / head.grid_h, w / head.grid_w, h / head.grid_h]])

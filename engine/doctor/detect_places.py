@@ -18,8 +18,9 @@ LEAST = 6.0
 
 
 def judge_places(called: Called, stage: Stage) -> list[Finding]:
-    """One sure object a picture, in originals of the input's own shape."""
+    """One sure object a picture, in originals of the input's shape but larger: no border, another scale."""
     width, height = stage.input_wh
+    original = (round(1.6 * height), round(1.6 * width))
     anchors = torch.cat([head.anchors.float() * head.stride for head in stage.heads])
     w, h = anchors[int((anchors.prod(1) - anchors.prod(1).median()).abs().argmin())].tolist()
     w, h = min(w / width, 0.6), min(h / height, 0.6)
@@ -42,8 +43,8 @@ def judge_places(called: Called, stage: Stage) -> list[Finding]:
     }
     boxes = [torch.tensor([box]) for box in named.values()]
     made = given(stage, boxes, [torch.tensor([stage.classes - 1])] * len(boxes))
-    found = run_detect(called, stage, perfect(stage, made), [(height, width)] * len(boxes))
-    pixels = torch.tensor([width, height] * 2, dtype=torch.float32)
+    found = run_detect(called, stage, perfect(stage, made), [original] * len(boxes))
+    pixels = torch.tensor([original[1], original[0]] * 2, dtype=torch.float32)
     lost = []
     for name, box, rows in zip(named, boxes, found, strict=True):
         corners = torch.minimum((to_xyxy(box[0]) * pixels).clamp(min=0), pixels)
@@ -71,11 +72,11 @@ def judge_places(called: Called, stage: Stage) -> list[Finding]:
 def _far(got: Tensor, wanted: Tensor, limit: Tensor) -> bool:
     """Clipped or not: another place. A pixel of rounding is free."""
     cut = torch.minimum(got.clamp(min=0), limit)
-    return float(corner_iou(cut, wanted)) < 0.7 and float((cut - wanted).abs().max()) > 2
+    return float(corner_iou(cut, wanted)) < 0.7 and float((cut - wanted).abs().max()) > 4
 
 
 def _off(got: Tensor, wanted: Tensor) -> tuple[str, ...]:
-    away = (got - wanted).abs() > 2
+    away = (got - wanted).abs() > 4
     names = [n for n, o in zip(("x", "y", "x", "y"), away.tolist(), strict=True) if o]
     return tuple(n for n in ("x", "y") if n in names) or BOX_NAMES
 

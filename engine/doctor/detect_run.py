@@ -45,6 +45,12 @@ def pictures(stage: Stage) -> Pictures:
     return Pictures(given(stage, boxes, labels), sizes, pixels)
 
 
+def first(shown: Pictures, stage: Stage) -> Pictures:
+    """The first of them alone."""
+    made = given(stage, shown.made.boxes[:1], shown.made.labels[:1])
+    return Pictures(made, shown.sizes[:1], shown.pixels[:1])
+
+
 def _inside(stage: Stage, size: tuple[int, int], number: int) -> tuple[Tensor, Tensor]:
     """A truth that lies wholly in the picture of this size, in 0..1 of the input and in its pixels."""
     height, width = size
