@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .cores import core_count
 from .data.images import UnreadableImage, read_image
 from .data.sample import Image
 from .data.video import VideoReader
@@ -108,7 +108,7 @@ def in_order(
 
 def reading_threads() -> int:
     """Decoding scales with cores; two are enough to keep a CPU's network fed."""
-    return max(1, min(8, len(os.sched_getaffinity(0))))
+    return max(1, min(8, core_count()))
 
 
 def suitable_batch(predictor: Predictor) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
+from .cores import core_count
 from .errors import UserError
 
 
@@ -78,5 +78,5 @@ def worker_count(wanted: int, compute: Compute, processes: int = 1) -> int:
     for where several ``processes`` of this machine train."""
     if wanted >= 0:
         return wanted
-    cores = len(os.sched_getaffinity(0)) // processes
+    cores = core_count() // processes
     return 0 if compute.device.type == "cpu" else max(1, min(8, cores - 1))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 
-SHARE, MOST = 0.005, 0.03
+from engine.cores import core_count
+
+SHARE, MOST = 0.005, 0.01
 """Of all cores, and at most of one. On two cores that a training fills, what the view takes is what the
-training lacks, twice: of the pair of threads that a step runs in, the one waits for the other."""
+training lacks, twice: of the pair of threads that a step runs in, the one waits for the other. Beside a GPU
+the interpreter runs one thread at a time, and the one that feeds the device needs all it can get."""
 FASTEST = 0.25
 SLOWEST = 4.0
 SAVINGS = 0.25
@@ -18,8 +20,8 @@ RECENT = 40
 
 
 def default_share() -> float:
-    """Of one core: 1 % on a machine of two."""
-    return min(MOST, SHARE * len(os.sched_getaffinity(0)))
+    """Of one core: 1 % on a machine of two, or more."""
+    return min(MOST, SHARE * core_count())
 
 
 class DrawingBudget:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..config import AugmentConfig
+from ..cores import core_count
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .assemble import Assembler, Encode, Packed, Transform
@@ -128,7 +128,7 @@ class BatchLoader:
             use_difficult,
             shared=workers > 0,
         )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = core_count()
         if workers == 0 and cores > 1:
             # OpenCV works outside the interpreter's lock: the cores that wait for the batch load it
             self._assembler.threads = ThreadPoolExecutor(min(cores, batch_size, 8), "load")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from ..runs.spikes import Spikes
 from ..yolo.detector import Detector
 from ..yolo.plugin import NAMES, UserFunctions
 from .step import Captured
+
+WATCHED_SHARE = 0.02
+"""Of a training's time, for the steps that an open inspector follows: behind a fast device not every step."""
 
 
 class Captures:
@@ -37,6 +41,8 @@ class Captures:
         self._folder = folder
         self._emit = emit
         self._wanted = False
+        self._afforded_at = 0.0
+        """When the next step may be kept for somebody who looks on."""
         self.spikes = Spikes(config.spike)
 
     def ask(self) -> None:
@@ -45,17 +51,21 @@ class Captures:
 
     def wants(self, step: int, watched: bool) -> bool:
         """Whether this step (1-based) is to be captured. ``watched``: the inspector is open."""
-        every = 1 if watched else self._config.every
-        return bool(self._wanted or (every and step % every == 0) or self._scheduled(step))
+        every = self._config.every
+        followed = watched and time.monotonic() >= self._afforded_at
+        return bool(self._wanted or followed or (every and step % every == 0) or self._scheduled(step))
 
     def take(self, captured: Captured, step: int, epoch: int) -> None:
         """Into the ring, and onto the disk where somebody asked or the schedule says so."""
+        started = time.monotonic()
         reason = "asked for" if self._wanted else "scheduled" if self._scheduled(step) else ""
         self._wanted = False
         snapshot = as_snapshot(captured, self._blueprint, self._user, step, epoch, reason)
         self.ring.add(snapshot)
         if reason:
             self.write(snapshot)
+        now = time.monotonic()
+        self._afforded_at = now + (now - started) / WATCHED_SHARE
 
     def keep(self, captured: Captured, step: int, epoch: int, reason: str) -> Path:
         """Onto the disk, now."""

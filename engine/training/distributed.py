@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from ..cores import core_count
 from ..runs.liveness import Writer
 from .launch import check_devices
 
@@ -172,7 +173,7 @@ class Group:
         if on_gpus:
             torch.cuda.set_device(local_rank)
         elif "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // group.local_size))
+            torch.set_num_threads(max(1, core_count() // group.local_size))
         group._store = store
         dist.init_process_group(
             "nccl" if on_gpus else "gloo",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config import Config
+from ..cores import core_count
 from ..errors import UserError
 
 LEADER_FIRST = 5.0
@@ -78,7 +79,7 @@ def launch(ranks: int, command: Sequence[str], device: str) -> Outcome:
     Raises ``UserError`` as ``check_devices`` does.
     """
     if not check_devices(device, ranks):
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // ranks)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // ranks)))
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

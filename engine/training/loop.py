@@ -66,7 +66,7 @@ class Loop:
         self._tallies = Tallies(len(parts.blueprint.classes), self.group, self._log)
         self._unread: deque[tuple[int, int, Batch]] = deque(maxlen=MOST_UNREAD + 1)
         """Step, images seen before it, and batch of every step whose losses are unread."""
-        self._captured: list[tuple[int, Captured]] = []
+        self._captured: deque[tuple[int, Captured]] = deque()
         self._failed: ev.StepDone | None = None
         """The step whose losses turned out not to be finite."""
 
@@ -106,7 +106,7 @@ class Loop:
             self._one_step(batches)
             epoch_done = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
             if self._reader.due() or epoch_done:
-                self._read()
+                self._read(all_of_them=epoch_done)
             if epoch_done:
                 if self._orders.agree_on_failure(self._bad_step()):
                     return self._not_finite(self._orders.bad_step)
@@ -164,11 +164,13 @@ class Loop:
         scheduled = learning_rate(self.step, self.total_steps, self.steps_per_epoch, self.config.train)
         return scheduled, scheduled * self._rate_factor
 
-    def _read(self) -> None:
+    def _read(self, all_of_them: bool = True) -> None:
         """Read the losses of the steps since last time; a run that met a non-finite value ends after it."""
         if self._failed is not None:
             return
-        for done, measured in self._reader.read(self.parts.compute.memory_used()):
+        last = self.step
+        for done, measured in self._reader.read(self.parts.compute.memory_used(), all_of_them):
+            last = done.step
             if not _finite(done, self.parts.compute.scaled):
                 self._failed = done
                 return
@@ -178,10 +180,11 @@ class Loop:
             leapt = self.captures.spikes.leapt(done)
             if leapt:
                 self._keep_spike(done, leapt)
-        for step, captured in self._captured:
+        while self._captured and self._captured[0][0] <= last:
+            step, captured = self._captured.popleft()
             self.captures.take(captured, step, -(-step // self.steps_per_epoch))
-        self._captured.clear()
-        self._unread.clear()
+        while self._unread and self._unread[0][0] <= last:
+            self._unread.popleft()
 
     # ends
 

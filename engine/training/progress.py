@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
@@ -87,45 +86,65 @@ class StepReader:
         self._counted = counted
         self._immediate = device.type == "cpu"  # nothing to wait for there
         self._pending: list[PendingStep] = []
+        self._arrivals: list[_Arrival] = []
         self._read_at = time.monotonic()
 
     def add(self, pending: PendingStep) -> None:
         self._pending.append(pending)
+        self._arrivals.append(_Arrival(pending.record))
 
     def due(self) -> bool:
         if self._immediate:
             return bool(self._pending)
         full = len(self._pending) >= MOST_UNREAD
-        return full or (bool(self._pending) and time.monotonic() - self._read_at >= READ_SECONDS)
+        return full or (len(self._pending) > 1 and time.monotonic() - self._read_at >= READ_SECONDS)
 
-    def read(self, memory: int) -> list[tuple[StepDone, list[float]]]:
-        """Every unread step as an event, and what the monitors measured at it: the one place where the host
-        waits for the device."""
-        if not self._pending:
+    def read(self, memory: int, all_of_them: bool = True) -> list[tuple[StepDone, list[float]]]:
+        """Unread steps as events, and what the monitors measured at them: the one place where the host waits
+        for the device. Unless ``all_of_them`` are wanted the newest stays, so that the device has work while
+        the host reads."""
+        count = len(self._pending) if all_of_them or self._immediate else len(self._pending) - 1
+        if count < 1:
             return []
-        values = iter(torch.cat([pending.record for pending in self._pending]).tolist())
-        table = [list(islice(values, len(pending.record))) for pending in self._pending]
-        width = len(self._terms) + 1
-        measured = width + 2 * self._counted
-        done = [
-            (
-                StepDone(
-                    step=pending.step,
-                    epoch=pending.epoch,
-                    iteration=pending.iteration,
-                    lr=pending.lr,
-                    terms=dict(zip(self._terms, row, strict=False)),
-                    grad_norm=row[width - 1],
-                    images=int(row[width]) if self._counted else pending.images,
-                    objects=int(row[width + 1]) if self._counted else pending.objects,
-                    data_seconds=pending.data_seconds,
-                    seconds=pending.seconds,
-                    memory=memory,
-                ),
-                row[measured:],
-            )
-            for pending, row in zip(self._pending, table, strict=True)
+        found = [
+            self._told(pending, arrival.values(), memory)
+            for pending, arrival in zip(self._pending[:count], self._arrivals[:count], strict=True)
         ]
-        self._pending.clear()
+        del self._pending[:count], self._arrivals[:count]
         self._read_at = time.monotonic()
-        return done
+        return found
+
+    def _told(self, pending: PendingStep, row: list[float], memory: int) -> tuple[StepDone, list[float]]:
+        width = len(self._terms) + 1
+        done = StepDone(
+            step=pending.step,
+            epoch=pending.epoch,
+            iteration=pending.iteration,
+            lr=pending.lr,
+            terms=dict(zip(self._terms, row, strict=False)),
+            grad_norm=row[width - 1],
+            images=int(row[width]) if self._counted else pending.images,
+            objects=int(row[width + 1]) if self._counted else pending.objects,
+            data_seconds=pending.data_seconds,
+            seconds=pending.seconds,
+            memory=memory,
+        )
+        return done, row[width + 2 * self._counted :]
+
+
+class _Arrival:
+    """A record on its way from the device: sent off at once, behind its own step and before the next."""
+
+    def __init__(self, record: Tensor) -> None:
+        self._values = record
+        self._event: torch.cuda.Event | None = None
+        if record.device.type == "cuda":
+            self._values = torch.empty(record.shape, dtype=record.dtype, pin_memory=True)
+            self._values.copy_(record, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def values(self) -> list[float]:
+        if self._event is not None:
+            self._event.synchronize()
+        return self._values.tolist()  # type: ignore[no-any-return]
