@@ -37,6 +37,12 @@ a smaller picture is tried."""
 RATE, RATES = 1e-3, (1e-4, 1e-2)
 FELL = 0.6
 """What is left of a term that has fallen."""
+FIXES = {
+    "build_model": "look in forward for what keeps pixels from the output or gradients from the weights: "
+    "dropout, saturated activations, pooling over the grid, scales far from 1",
+    "loss": "look at the terms that did not fall: what in the prediction moves them, and by how much",
+    "detect": "give it this config's predictions in `yolotui inspect`, beside the reference's boxes",
+}
 ROOMY = 24
 """Width of the network that has room for four pictures for certain."""
 
@@ -285,7 +291,9 @@ def _weak(got: Learnt, message: str, function: str, severity: Any = "error") -> 
         tensor="gradient",
         expected=f"at least {ENOUGH:.0%} of the truths, by terms that fall",
         got=terms + still,
-        fix="look at the cells of a truth that is not found: `yolotui inspect` on this config",
+        fix=FIXES.get(
+            function, "look at the cells of a truth that is not found: `yolotui inspect` on this config"
+        ),
         term=got.standing[0] if function == "loss" and got.standing else "",
     )
 

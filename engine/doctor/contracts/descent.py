@@ -101,7 +101,7 @@ class Descent:
                 "diverges",
                 "error",
                 "optimizer",
-                f"the learning rate is too high: the loss runs away in {len(self._losses)} iterations",
+                "the learning rate is too high: the loss runs away",
                 expected=f"a loss that does not grow, steps below {LARGE:g} of the weights",
                 got=f"loss {self._losses[0]:.3g} -> {self._losses[-1]:.3g} ({grown}), "
                 f"lr {self._largest:.3g}, update/weight up to {max(self._ratios):.2g}",
