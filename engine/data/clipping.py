@@ -28,8 +28,14 @@ def clip_boxes(
             continue
         keep[row] = kind == "box clipped"
         at = ", ".join(f"{value:g}" for value in box)
-        problems.append(Problem(kind, path, f"{names[row]} at {at} in {width}x{height} px"))
+        text = f"{names[row]} at {at} in {width}x{height} px"
+        problems.append(Problem(kind, path, text, cut=_cut(box, inside) if keep[row] else 0.0))
     return clipped.astype(np.float32), keep, problems
+
+
+def _cut(box: np.ndarray, inside: np.ndarray) -> float:
+    left = (inside[2:] - inside[:2]).prod() / (box[2:] - box[:2]).prod()
+    return round(1 - float(left), 4)
 
 
 def _fault(box: np.ndarray, inside: np.ndarray) -> str:

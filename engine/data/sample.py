@@ -27,6 +27,8 @@ class Problem:
     path: str
     detail: str
     severity: str = "warning"
+    cut: float = 0.0
+    """Of a clipped box: the share of its area that lay outside the picture."""
 
 
 @dataclass(frozen=True, eq=False)

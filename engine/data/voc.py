@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -160,7 +160,7 @@ def _hinted(fault: Problem, first_pixel: int, boxes: np.ndarray) -> Problem:
     """A coordinate of 0 where the first pixel is 1 tells of another convention."""
     if fault.kind != "box clipped" or first_pixel == 0 or boxes[:, :2].min() != -1:
         return fault
-    return Problem(fault.kind, fault.path, f"{fault.detail}: counted from 0? then set data.first_pixel = 0")
+    return replace(fault, detail=f"{fault.detail}: counted from 0? then set data.first_pixel = 0")
 
 
 def _corners(written: Sequence[float], first_pixel: int) -> list[float]:

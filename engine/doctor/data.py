@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..layout import Head
 from ..nets.registry import head_strides
 from .bench import Outcome
 from .data_boxes import Contest, contest, crowded, doubles, small
+from .data_labels import judge_labels, judge_presence
 from .data_pictures import examine_pictures
 from .findings import Finding
 
@@ -47,15 +47,17 @@ def examine_data(config: Config) -> DataLook:
         return DataLook(tuple(config.data.classes))
     train = open_split(config.data, config.data.train, most=MOST)
     look = DataLook(train.classes, train=train)
-    look.outcome["data.labels"] = _problems(train)
+    look.outcome["data.labels"] = judge_labels(train)
     splits = [train]
     if config.data.val:
         val = open_split(config.data, config.data.val, most=MOST)
-        look.outcome["data.labels"] += _problems(val)
+        look.outcome["data.labels"] += judge_labels(val)
         look.outcome["data.splits"] = _shared(train, val)
         splits += [val] if config.data.val != config.data.train else []
-    look.outcome |= examine_pictures(splits)
+    # a picture that is turned explains why its labels stick out
+    look.outcome = examine_pictures(splits) | look.outcome
     look.outcome["data.doubles"] = doubles(splits)
+    look.outcome["data.objects"] = judge_presence(train)
     look.outcome["data.balance"] = _balance(train)
     look.outcome["data.anchors"] = _anchors(config, train, look)
     return look
@@ -67,28 +69,6 @@ def examine_slots(look: DataLook, heads: Sequence[Head]) -> tuple[Contest, Outco
         return Contest(), {}
     found = contest(look.train, heads)
     return found, {"data.small": small(look.train, heads), "data.contested": crowded(look.train, found)}
-
-
-def _problems(dataset: Dataset) -> list[Finding]:
-    """One finding a kind, with its count and first case."""
-    counts = Counter(problem.kind for problem in dataset.problems)
-    found = []
-    for kind, count in counts.most_common():
-        first = next(problem for problem in dataset.problems if problem.kind == kind)
-        found.append(
-            Finding(
-                "error" if first.severity == "error" else "warning",
-                "data.labels",
-                "data",
-                f"{dataset.name}: {count} x {kind}",
-                tensor="image" if "image" in kind and "box" not in kind else "boxes",
-                expected="none",
-                got=f"{Path(first.path).name}: {first.detail}",
-                fix="`yolotui data check` lists every case",
-                file=first.path,
-            )
-        )
-    return found
 
 
 def _shared(train: Dataset, val: Dataset) -> list[Finding]:

@@ -12,6 +12,7 @@ import torch
 from .calling import Called
 from .findings import Finding, Table
 from .inputs import every_anchor, given, noise, perfect, scene
+from .loss_cancels import judge_cancelling
 from .loss_forms import box_form, judge_box_form, judge_confidence, judge_liou
 from .loss_ignored import judge_ignore, judge_threshold
 from .loss_influence import judge_influence, judge_targets, pred_influence, target_sensitivity
@@ -100,6 +101,10 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
             ignored = judge_threshold(trial)
         yield "loss.ignore", ignored
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
+    if "lbox" not in bad:
+        cancelling = judge_cancelling(trial)
+        yield "loss.minimum", cancelling
+        bad |= {f.term for f in cancelling}
     if "lbox" not in bad:
         form = box_form(trial, said("box", profile.box))
         judged = judge_box_form(trial, form, said("box", profile.box))
