@@ -141,10 +141,10 @@ class _Arrival:
         if record.device.type == "cuda":
             self._values = torch.empty(record.shape, dtype=record.dtype, pin_memory=True)
             self._values.copy_(record, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
 
     def values(self) -> list[float]:
         if self._event is not None:
             self._event.synchronize()
-        return self._values.tolist()  # type: ignore[no-any-return]
+        return self._values.tolist()

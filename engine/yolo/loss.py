@@ -256,7 +256,7 @@ def _best_overlap(boxes: Tensor, truths: Tensor, iou: Iou | None) -> Tensor:
     # some truths at a time: the full product would not fit at 76x76
     together = max(1, MOST_PAIRS[boxes.device.type] // boxes[..., 0].numel())
     best = boxes.new_zeros(boxes.shape[:-1])
-    for some in truths.to(boxes).split(together, dim=1):
+    for some in torch.split(truths.to(boxes), together, dim=1):
         pairs = (some.shape[1], *boxes.shape)
         truth = some.transpose(0, 1)[:, :, None, None, None].expand(pairs)
         best = torch.maximum(best, overlap_of(boxes.expand(pairs), truth, iou).amax(0))
