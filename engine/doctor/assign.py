@@ -13,6 +13,7 @@ from ..yolo.assign import Assigned, assign
 from .assign_calls import judge_empty, judge_inputs, judge_memory, raised_where
 from .assign_collisions import judge_collisions
 from .assign_explained import explain_place, explain_values
+from .assign_further import confusable, judge_further
 from .assign_run import TOLERANCE, run_assign, slots_of
 from .calling import Called, Refusal
 from .data_boxes import Contest
@@ -48,6 +49,16 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         wrong = _judge(called, stage, unlike, run_assign(called, stage, unlike), "assign.sizes")
         yield "assign.sizes", [_forgotten(f, stage) for f in wrong]
         if wrong:
+            return
+    if (telling := confusable(stage)) is not None:
+        wrong = _judge(called, stage, telling, run_assign(called, stage, telling), "assign.sizes")
+        yield "assign.sizes", wrong
+        if wrong:
+            return
+    if stage.detector.rule == "multi":
+        further = judge_further(called, stage, single, targets)
+        yield "assign.further", further
+        if further:
             return
     for name, made in (
         ("assign.many", scene(stage, [3, 0, 4, 1], seed=23)),

@@ -18,6 +18,8 @@ OTHER = "something else"
 ASPECTS = {5: (1.1, -1.0), 6: (-1.0, 1.1), 7: (0.9, -0.6)}
 """Steps of tw and th, by the number of the draw."""
 FAMILY: tuple[IouKind, ...] = ("iou", "giou", "diou", "ciou")
+REACH, APART = 4.0, 0.03
+"""How much farther a small truth's box is moved, and how far it may be off its formula there."""
 
 
 def confidence_form(trial: Trial) -> str:
@@ -62,8 +64,9 @@ def judge_confidence(trial: Trial, declared: str | None) -> list[Finding]:
     ]
 
 
-def _one_truth(trial: Trial) -> Trial:
-    """One small truth: the kinds of IoU differ where a box moves far for its size."""
+def _one_truth(trial: Trial, small: bool = False) -> Trial:
+    """One truth of about a cell: the kinds of IoU differ where a box moves far for its size. ``small``: so
+    small that a box may move off it."""
     stage = trial.stage
     head = stage.heads[-1]
     if stage.layout.decode == "yolov5":  # reaches four times its anchor and no further
@@ -71,15 +74,17 @@ def _one_truth(trial: Trial) -> Trial:
         anchor = head.anchors.float()[int(head.anchors.float().prod(1).argmin())]
         centre = [(head.grid_w // 2 + 0.45) / head.grid_w, (head.grid_h // 2 + 0.6) / head.grid_h]
         size = [min(float(anchor[0]) / head.grid_w, 0.9), min(float(anchor[1]) / head.grid_h, 0.9)]
+        size = [side * (0.3 if small else 1.0) for side in size]
         made = given(stage, [torch.tensor([[*centre, *size]])], [torch.tensor([stage.classes - 1])])
         return Trial(trial.called, stage, made)
     x, y = (head.grid_w // 2 + 0.45) / head.grid_w, (head.grid_h // 2 + 0.6) / head.grid_h
     box = torch.tensor([[x, y, 1.3 / head.grid_w, 1.7 / head.grid_h]])
+    box[:, 2:] *= 0.2 if small else 1.0
     return Trial(trial.called, stage, given(stage, [box], [torch.tensor([stage.classes - 1])]))
 
 
-def _displaced(trial: Trial) -> list[list[Tensor]]:
-    """Predictions about one truth, its box moved in eight ways."""
+def _displaced(trial: Trial, reach: float = 1.0) -> list[list[Tensor]]:
+    """Predictions about one truth, its box moved in eight ways; ``reach``: how much farther its centre is."""
     g = generator(9)
     linear = trial.stage.layout.decode == "linear"
     result = []
@@ -91,7 +96,7 @@ def _displaced(trial: Trial) -> list[list[Tensor]]:
         )
         if number in ASPECTS:  # nearly in place: ciou is told from diou by the aspect
             step = torch.cat((0.2 * step[:2], torch.tensor(ASPECTS[number])))
-        rows[trial.positive, 1:5] += step
+        rows[trial.positive, 1:5] += step * torch.tensor([reach, reach, 1.0, 1.0])
         result.append(unflat(rows, preds))
     return result
 
@@ -120,10 +125,41 @@ def box_form(trial: Trial, declared: str | None) -> str:
     best = min(FAMILY, key=lambda kind: off[kind])
     for kind in FAMILY:
         if kind == declared and (off[kind] < 0.003 or off[best] > 0.005 > 0.25 * off[kind]):
-            return kind
+            return kind if kind == "iou" or _holds_apart(trial, kind) else OTHER
     if off[best] < 0.005:
-        return best
+        return best if best == declared or _holds_apart(trial, best, declared) else OTHER
     return OTHER if declared in FAMILY else _squared(single)
+
+
+def _holds_apart(trial: Trial, kind: IouKind, declared: str | None = "") -> bool:
+    """Whether it is that kind also where the boxes lie apart, and all that is left is what the kind adds."""
+    if kind == "iou" and declared not in FAMILY:
+        return True  # in which of its forms, boxes that lie apart do not tell
+    single = _one_truth(trial, small=True)
+    moved = _displaced(single, REACH)
+    values = torch.tensor([single.values(preds)["lbox"] for preds in moved])
+    return min(_spread(values, formula) for formula in _overlap_losses(single, moved, kind)) < APART
+
+
+def _at_fault(trial: Trial, kind: IouKind) -> tuple[str, ...]:
+    """Centre or size, where the gradient of the other pair is that kind's."""
+    got, wanted = [], []
+    for small in (False, True):
+        single = _one_truth(trial, small)
+        for preds in _displaced(single, REACH if small else 1.0):
+            got.append(single.grads(preds, ["lbox"])["lbox"][single.positive][0, 1:5])
+            leaves = [p.clone().requires_grad_() for p in preds]
+            box, truth, _ = _pair(single, leaves)
+            value = 1 - corner_iou(to_xyxy(box), to_xyxy(truth), kind)
+            parts = torch.autograd.grad(value, leaves, allow_unused=True)
+            rows = flat([torch.zeros_like(p) if g is None else g for p, g in zip(preds, parts, strict=True)])
+            wanted.append(rows[single.positive][0, 1:5])
+    fine = []
+    for pair in (slice(0, 2), slice(2, 4)):
+        mine, right = torch.stack(got)[:, pair].flatten(), torch.stack(wanted)[:, pair].flatten()
+        told = right.abs() > 1e-3 * right.abs().max()
+        fine.append(_spread(mine[told], right[told]) < APART)
+    return {(True, False): ("w", "h"), (False, True): ("x", "y")}.get((fine[0], fine[1]), BOX_NAMES)
 
 
 def _overlap_losses(trial: Trial, moved: list[list[Tensor]], kind: IouKind) -> list[Tensor]:
@@ -227,7 +263,7 @@ def judge_box_form(trial: Trial, form: str, declared: str | None) -> list[Findin
             "loss.form",
             "loss",
             text,
-            channels=BOX_NAMES,
+            channels=next((_at_fault(trial, k) for k in FAMILY if (k, form) == (declared, OTHER)), BOX_NAMES),
             expected=declared,
             got=form,
             fix=f"make lbox {declared}" + ("" if form in (OTHER, "l1") else f', or set loss.box = "{form}"'),

@@ -77,7 +77,7 @@ def measure(trial: Trial) -> dict[str, Ratios]:
 
 
 def _count_ratio(pairs: list[tuple[float, float]], part: str) -> float:
-    """Of three truths to one, in each head; NaN where it was not measured, 0 where the heads differ."""
+    """Of three slots to one, in each head; NaN where it was not measured, 0 where the heads differ."""
     if part not in ("lcls", "lobj"):
         return float("nan")
     ratios = [three / one for one, three in pairs if abs(one) > 1e-12]
@@ -87,8 +87,8 @@ def _count_ratio(pairs: list[tuple[float, float]], part: str) -> float:
 
 
 def _counted(stage: Stage) -> list[tuple[Scene, Scene]]:
-    """For each head one image with one truth, and one with three. Every truth costs the same class and
-    confidence loss."""
+    """For each head one image with one truth, and one with three positive slots, apart and two of them in one
+    cell. Every slot costs the same class and confidence loss."""
     found = []
     for k, head in enumerate(stage.heads):
         if head.grid_h < 3 or head.grid_w < 3:
@@ -96,8 +96,22 @@ def _counted(stage: Stage) -> list[tuple[Scene, Scene]]:
         smallest = int(head.anchors.float().prod(1).argmin())
         low, right = max(head.grid_h - 2, 2), max(head.grid_w - 2, 2)
         slots = [(k, y, x, smallest) for y, x in ((1, 1), (1, right), (low, 1))]
-        found.append((in_slots(stage, [slots[:1]]), in_slots(stage, [slots])))
+        one = in_slots(stage, [slots[:1]])
+        found.append((one, in_slots(stage, [slots])))
+        if head.anchor_count > 1:
+            found.append((one, _two_in_a_cell(stage, slots)))
     return found
+
+
+def _two_in_a_cell(stage: Stage, slots: list[tuple[int, int, int, int]]) -> Scene:
+    """Two anchors of one cell answer for one truth, a third slot stands apart: slots are counted, not
+    cells."""
+    k, y, x, a = slots[0]
+    other = (a + 1) % stage.heads[k].anchor_count
+    made = in_slots(stage, [[slots[0], (k, y, x, other), slots[2]]])
+    target = made.assigned.targets[k][0, y, x]
+    target[other] = target[a]
+    return made
 
 
 def _values(trial: Trial, stage: Stage, made: Scene) -> dict[str, float]:
@@ -170,7 +184,10 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
     if declared in fits or (declared is None and fits):
         return [] if declared is not None or "batch" in fits else [profile_seen("reduction", fits[0])]
     if declared is None and all(_natural(part, kind) for part, kind in kinds.items()):
-        return [profile_seen("reduction", ", ".join(f"{part} by {kind}" for part, kind in kinds.items()))]
+        seen = profile_seen("reduction", ", ".join(f"{part} by {kind}" for part, kind in kinds.items()))
+        # negatives by their own number are a habit of their own
+        unlike = len({kind for part, kind in kinds.items() if part != "noobj"}) > 1
+        return [replace(seen, severity="warning") if unlike else seen]
     against = wanted[declared or "batch"]
     wrong = [part for part in kinds if kinds[part] != against[part]]
     terms = list(dict.fromkeys("lobj" if part == "noobj" else part for part in wrong))

@@ -323,4 +323,15 @@ CASES = [
         ("len(anchors), 8, device=head.anchors.device", "len(anchors), 7, device=head.anchors.device"),
         to="assign",
     ),
+    fault(
+        "assign-neighbours-without-own-cell",
+        "twoheads",
+        "anchors that are merely within the ratio get the neighbours, not the cell of the centre",
+        (
+            "                        for j, k in cells_near(cx, cy, grid):\n",
+            "                        for j, k in cells_near(cx, cy, grid)[winner != (i, a) :]:\n",
+        ),
+        to="assign",
+        channels="mask",
+    ),
 ]

@@ -88,6 +88,15 @@ def class_merged(root: Path) -> None:
     rename(root, "yellow", "red")
 
 
+def axes_exchanged(root: Path) -> None:
+    """Pictures are half as wide again as high: most boxes stick out."""
+    for path in sorted((root / "Annotations").glob("*.xml")):
+        size = cv2.imread(str(root / "JPEGImages" / f"{path.stem}.jpg")).shape
+        right = [("red", 40, 6, 90, 40), ("blue", 50, 30, 92, 58)]
+        turned = [(name, y1, x1, y2, x2) for name, x1, y1, x2, y2 in right]
+        write_annotation(root, path.stem, (size[1], size[0]), turned)
+
+
 def upright(root: Path) -> None:
     """Every object is about three times as high as it is wide: 16 x 48 pixels of the input."""
     for k, path in enumerate(sorted((root / "Annotations").glob("*.xml"))):
@@ -181,5 +190,13 @@ CASES = [
         to="decode",
         channels="x y w h",
         overlap=True,
+    ),
+    fault(
+        "data-axes-exchanged",
+        "looped",
+        "x and y are exchanged in every annotation",
+        spoil=axes_exchanged,
+        code=False,
+        to="data",
     ),
 ]

@@ -294,4 +294,31 @@ CASES = [
         ),
         to="detect",
     ),
+    fault(
+        "detect-classes-not-sorted-along",
+        "looped",
+        "boxes and scores are sorted by score, the classes stay where they were",
+        (
+            "        results.append(found[found[:, 4].argsort(descending=True)])",
+            "        order = found[:, 4].argsort(descending=True)\n"
+            "        results.append(torch.cat([found[order, :5], found[:, 5:]], dim=1))",
+        ),
+        to="detect",
+        channels="class",
+    ),
+    fault(
+        "detect-nms-of-corners-as-sizes",
+        "looped",
+        "NMS takes x2, y2 for a width and a height",
+        (
+            "    w = min(a[2], b[2]) - max(a[0], b[0])\n    h = min(a[3], b[3]) - max(a[1], b[1])\n",
+            "    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])\n"
+            "    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])\n",
+        ),
+        (
+            "    return inter / (float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])) - inter)",
+            "    return inter / (float(a[2] * a[3] + b[2] * b[3]) - inter)",
+        ),
+        to="detect",
+    ),
 ]

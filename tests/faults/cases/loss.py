@@ -608,4 +608,22 @@ CASES = [
         ("targets[..., 7] = iou_truth\n", "targets[..., 7] = iou_truth.detach()\n"),
         to="loss",
     ),
+    fault(
+        "loss-errors-cancel",
+        "looped",
+        "the differences of x and y are summed before they are squared",
+        ("((pxy - txy) ** 2).sum(-1)", "(pxy - txy).sum(-1) ** 2"),
+        to="loss",
+        channels="x y",
+    ),
+    fault(
+        "loss-cells-counted",
+        "twoheads",
+        "the divisor is the number of cells that hold a truth, not of slots",
+        (
+            "        count += len(b)\n",
+            "        count += len(torch.stack((b, j, i)).unique(dim=1)[0])\n",
+        ),
+        to="loss",
+    ),
 ]
