@@ -45,8 +45,13 @@ def _narrowed(trial: Trial, finding: Finding, judge: Judge, deadline: float) -> 
             )
             return _said(finding, name, cause, ("x", "y"))
     for k, head in enumerate(stage.heads):
-        each = [(k, 1, 2, a) for a in range(head.anchor_count)]
-        fine = [_within(stage, [slot]) and sound(in_slots(stage, [[slot]])) for slot in each]
+        fine = [
+            all(  # in one cell alone it may be so by chance
+                _within(stage, [slot]) and sound(in_slots(stage, [[slot]]))
+                for slot in ((k, 1, 2, a), (k, 0, 1, a))
+            )
+            for a in range(head.anchor_count)
+        ]
         if any(fine) and not all(fine) and time.perf_counter() < deadline:
             right = ", ".join(str(a) for a, good in enumerate(fine) if good)
             where = f" of head {k}" if len(stage.heads) > 1 else ""
