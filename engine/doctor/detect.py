@@ -20,7 +20,7 @@ from .detect_run import Pictures, cut_to_picture, first, pictures, run_detect, s
 from .detect_score import judge_score
 from .findings import Finding, Table
 from .inputs import given, perfect
-from .stage import BOX_NAMES, GROUPS, Stage
+from .stage import BOX_NAMES, GROUPS, Stage, columns
 
 SLOW = 0.5
 """Seconds for one picture with one sure object."""
@@ -249,14 +249,19 @@ def _inputs(called: Called, stage: Stage, shown: Pictures) -> list[Finding]:
     handed = stage.declared_pred(preds)
     before = [p.clone() for p in stage.detector.as_list(handed)]
     called.call("detect", handed, stage.given_heads(), list(shown.sizes))
-    if all(torch.equal(p, q) for p, q in zip(stage.detector.as_list(handed), before, strict=True)):
+    after = stage.detector.as_list(handed)
+    if all(torch.equal(p, q) for p, q in zip(after, before, strict=True)):
         return []
+    moved = torch.zeros(5 + stage.classes, dtype=torch.bool)
+    for now, was, head in zip(after, before, stage.heads, strict=True):
+        moved |= (stage.layout.read_pred(now, head) != stage.layout.read_pred(was, head)).flatten(0, 3).any(0)
     finding = Finding(
         "error",
         "detect.inputs",
         "detect",
         "detect writes into pred",
         tensor="pred",
+        channels=tuple(g for g in GROUPS if bool(moved[columns(g)].any())),
         expected="pred as it was",
         got="overwritten",
         fix="work on copies: no pred[...] = ..., no sigmoid_()",
