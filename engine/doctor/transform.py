@@ -12,7 +12,7 @@ from .calling import Called
 from .findings import Finding, Tensor
 from .inputs import DRAW
 from .subject import seed_everything
-from .transform_cut import judge_cut, judge_outside
+from .transform_cut import Call, judge_cut, judge_outside
 from .transform_explained import changes_of
 from .transform_shots import GOOD, HUES, Shot, overlap, picture, visible
 from .transform_tones import judge_tones
@@ -28,13 +28,16 @@ def probe_transform(called: Called) -> Results:
     yield "transform.inputs", _inputs(called)
     shots = [_shoot(called, seed) for seed in range(SEEDS)]
     yield "transform.colours", _colours(called, shots)
-    yield "transform.tones", judge_tones(lambda *given: _call(called, *given), SEEDS)
+    yield "transform.tones", judge_tones(_caller(called), SEEDS)
     yield "transform.corners", (corners := _corners(called, shots))
     if not corners:
         yield "transform.boxes", (boxes := _boxes(called, shots))
         if not any(f.severity == "error" for f in boxes):
-            outside = judge_outside(lambda *given: _call(called, *given), SEEDS)
-            yield "transform.cut", outside or judge_cut(shots)
+            yield "transform.cut", judge_cut(shots) or judge_outside(_caller(called), SEEDS)
+
+
+def _caller(called: Called) -> Call:
+    return lambda *given: _call(called, *given)
 
 
 def _call(called: Called, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,9 @@ def judge_outside(call: Call, draws: int) -> list[Finding]:
             for name, low, high, side in (("x", box[0], box[2], width), ("y", box[1], box[3], height)):
                 if low >= side or high <= 0:
                     sides.add(name)
-                    clipped += bool(np.abs(high - np.array(picture_.shape[:2])).min() < 0.5)
+                    clipped += bool(
+                        np.abs(high - np.array([height, width, *picture_.shape[:2]])).min() < 1e-3
+                    )
     if len(beyond) < 2:
         return []
     return [

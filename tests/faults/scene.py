@@ -83,6 +83,12 @@ def border_truths(scene: Scene) -> tuple[list[Tensor], list[Tensor]]:
     return [torch.tensor([[1.0, 0.41, 0.2, 0.3], [0.37, 1.0, 0.3, 0.2]])], [torch.tensor([last, 0])]
 
 
+def odd_truths() -> tuple[list[Tensor], list[Tensor]]:
+    """Of shapes that no anchor is near to: very thin, very flat, very small."""
+    boxes = [[0.3, 0.5, 0.01, 0.9], [0.62, 0.31, 0.7, 0.012], [0.71, 0.8, 0.013, 0.012]]
+    return [torch.tensor(boxes)], [torch.zeros(3, dtype=torch.long)]
+
+
 def perfect(scene: Scene, boxes: list[Tensor], labels: list[Tensor], rule: str = "best") -> list[Tensor]:
     """Declared predictions, one a head, that decode to the truths where they are assigned, and say
     nothing elsewhere."""
@@ -169,7 +175,8 @@ def _guarded(run: Callable[[], Outcome]) -> Outcome:
 
 def _assign(scene: Scene, function: Callable[..., Any], seed: int) -> Outcome:
     found: Outcome = []
-    for boxes, labels in (truths(scene, seed), truths(scene, seed, contested=True), border_truths(scene)):
+    drawn = (truths(scene, seed), truths(scene, seed, contested=True), border_truths(scene), odd_truths())
+    for boxes, labels in drawn:
 
         def run(boxes: list[Tensor] = boxes, labels: list[Tensor] = labels) -> Outcome:
             given = [b.clone() for b in boxes]

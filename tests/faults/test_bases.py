@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from tests.faults.scene import (
     border_truths,
     near,
     noisy,
+    odd_truths,
     open_scene,
     perfect,
     same,
@@ -39,14 +41,20 @@ FAULTS = [case for case in FUNCTIONS if not case.legitimate and case.code]
 DATA = [case for case in CASES if case.expected == "warning"]
 SEEDS = (1, 2, 3)
 
+# what a compiler looks at while it traces a loss is its own business
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+
 # legitimate, and not of the reference's form: their own test is below
 OWN_FORM = {
     "objectness-one-undeclared", "confidence-bce-undeclared", "profile-undeclared", "focal-objectness",
     "focal-classes", "label-smoothing", "label-smoothing-bce", "classes-bce", "wh-plain", "wh-root",
 }  # fmt: skip
 
+HIDES_PAINT = {"tracker-solarized"}
+"""Legitimate, and its colours are not those that the paint is known by."""
 
-def named(cases: list[Case]) -> list[object]:
+
+def named(cases: list[Case]) -> list[Any]:
     return [pytest.param(case, id=case.slug) for case in cases]
 
 
@@ -55,7 +63,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
     return {case.slug: open_scene(case, tmp_path_factory.mktemp("right")) for case in RIGHT}
 
 
-def has(name: str) -> list[object]:
+def has(name: str) -> list[Any]:
     return named([case for case in RIGHT if not case.keep or name in case.keep])
 
 
@@ -63,7 +71,7 @@ def has(name: str) -> list[object]:
 def test_assign_is_the_contracts(case: Case, scenes: dict[str, Scene]) -> None:
     scene = scenes[case.slug]
     detector, reference = scene.detector, scene.detector.without_user()
-    for boxes, labels in [*(truths(scene, seed) for seed in SEEDS), border_truths(scene)]:
+    for boxes, labels in [*(truths(scene, seed) for seed in SEEDS), border_truths(scene), odd_truths()]:
         got = detector.encode([b.clone() for b in boxes], labels)
         want = reference.encode(boxes, labels)
         for mine, theirs, head in zip(got.targets, want.targets, scene.heads, strict=True):
@@ -301,7 +309,7 @@ def test_nms_is_per_class_and_keeps_the_stronger(case: Case, scenes: dict[str, S
     assert float(found[found[:, 5] == 0][0, 4]) == pytest.approx(torch.tensor(4.0).sigmoid().item(), rel=1e-3)
 
 
-@pytest.mark.parametrize("case", has("transform"))
+@pytest.mark.parametrize("case", [each for each in has("transform") if each.id not in HIDES_PAINT])
 def test_transform_keeps_the_label_around_the_paint(case: Case, scenes: dict[str, Scene]) -> None:
     transform = scenes[case.slug].user.functions["transform"]
     random.seed(1)
