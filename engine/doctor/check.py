@@ -15,27 +15,27 @@ import torch
 
 from ..config import Config
 from ..yolo.plugin import NAMES
-from .assign import probe_assign
+from .assign.probe import probe_assign
 from .bench import Bench, gather
 from .blame import ordered
-from .build_model import probe_model
+from .build_model.probe import probe_model
 from .calling import Called
 from .composition import examine_loss, gradients_reach, in_place
 from .contracts.settings import examine_settings
 from .contracts.trial import probe_registered, probe_trial
-from .data import examine_data, examine_slots
-from .data_boxes import Contest
-from .decode import probe_decode
-from .detect import probe_detect
+from .data.boxes import Contest
+from .data.probe import examine_data, examine_slots
+from .decode.probe import probe_decode
+from .deep.overfit import probe_overfit
+from .deep.together import probe_together
+from .detect.probe import probe_detect
 from .eager import eagerly
 from .findings import Report
 from .inputs import drawing
 from .iou import probe_iou
-from .overfit import probe_overfit
 from .stage import stages
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
-from .together import probe_together
-from .transform import probe_transform
+from .transform.probe import probe_transform
 
 Progress = Callable[[str], None]
 

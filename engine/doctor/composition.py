@@ -9,10 +9,10 @@ import torch
 
 from .bench import Bench, Outcome, Probe, gather
 from .calling import swapped
-from .decode import cuts_gradient
+from .decode.probe import cuts_gradient
 from .findings import Finding
 from .iou import pairs
-from .loss import probe_loss
+from .loss.probe import probe_loss
 from .stage import BOX_NAMES, Stage, references
 from .subject import Subject
 

@@ -15,9 +15,9 @@ from ...blueprint import Blueprint
 from ...learning.optimizer import set_rate
 from ...nets.compact import CHOICES
 from ..calling import Called
+from ..deep.painted import painted
 from ..findings import Finding
 from ..inputs import scene
-from ..painted import painted
 from ..stage import Stage
 from ..subject import Subject
 from .graph import reached
