@@ -190,6 +190,9 @@ def _begin(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    if "fork" in multiprocessing.get_all_start_methods():
+        # as in a process of one's own: the loops' loaders fork their workers
+        multiprocessing.set_start_method("fork", force=True)
     _loaded.update({case.slug: case for case in load_cases(folder)})
 
 

@@ -284,7 +284,7 @@ def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
         return []
     best = max(explained, key=lambda text: explained[text], default="")
     sure = bool(best) and explained[best] >= 2
-    if not sure and lost < 0.4 * seen:
+    if not sure and lost < 0.25 * seen:
         return [] if lost < 0.1 * seen else [_drift(lost, seen, places[0], "warning", "", ())]
     text, names = best.split("|") if best else ("", "x y w h")
     return [_drift(lost, seen, places[0], "error", text, tuple(names.split()))]

@@ -229,7 +229,8 @@ TRANSFORMS = {
             "    return image, boxes",
             (
                 "    h, w = image.shape[:2]\n    turn = cv2.getRotationMatrix2D((w / 2, h / 2), "
-                "random.uniform(-8, 8), 1)\n    image = cv2.warpAffine(image, turn, (w, h), borderValue=(114, 114, 114))\n    corners = np.stack([boxes[:, [0, 1]], boxes[:, [2, 1]], boxes[:, [2, 3]], boxes[:, [0, 3]]], 1) @ turn[:, :2].T + turn[:, 2]\n    return image, np.concatenate([corners.min(1), corners.max(1)], 1)"
+                "random.uniform(-8, 8), 1)\n    image = cv2.warpAffine(image, turn, (w, h), borderValue=(114, 114, 114))\n    corners = np.stack([boxes[:, [0, 1]], boxes[:, [2, 1]], boxes[:, [2, 3]], boxes[:, [0, 3]]], 1) @ turn[:, :2].T + turn[:, 2]\n    turned = np.concatenate([corners.min(1), corners.max(1)], 1)\n"
+                "    return image, turned.clip(0, [w, h, w, h])"
             ),
         )
     ],
