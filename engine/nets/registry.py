@@ -50,7 +50,16 @@ def head_strides(config: ModelConfig) -> tuple[int, ...]:
     if not entry.choices:
         strides = tuple(config.strides)
     else:
-        strides = tuple(sorted(set(config.strides))) or entry.strides
+        strides = tuple(config.strides) or entry.strides
+        in_order = sorted(set(strides))
+        if (
+            list(strides) != in_order
+        ):  # the anchors are listed a head: sorting would mix them
+            raise UserError(
+                f"{list(strides)} does not go from the finest head to the coarsest",
+                where="model.strides",
+                fix=f"write {in_order}, and model.anchors in the same order",
+            )
     if not strides:
         raise UserError("names no cfg", where="model.cfg", fix='write cfg = "yolov3.cfg"')
     wrong = [stride for stride in strides if entry.choices and stride not in entry.choices]

@@ -43,7 +43,8 @@ def judge_patches(stage: Stage, run: Run) -> list[Finding]:
         own = _local(spread, cells)
         if own >= 0.75:
             continue
-        for order in itertools.permutations("yxac"):
+        readings = itertools.permutations("yxac") if stage.layout.order.startswith("b") else ()
+        for order in readings:
             if own <= 0.5 and _fits(_reread(stage, k, change, order), cells):
                 text = (
                     f"the prediction lies in memory as [b {' '.join(order)}], but is "
@@ -89,9 +90,8 @@ def _change(stage: Stage, run: Run, k: int, cells: Cells) -> Tensor:
     moved = []
     for first in range(0, len(cells), 4):
         after, before = run(patched[first : first + 4])[k], run(base[first : first + 4])[k]
-        moved.append(after - before)
-    change = torch.cat(moved)
-    slots = stage.layout.to_canonical_axes(change.contiguous(), head, 5 + head.classes)
+        moved.append(stage.layout.to_canonical_axes((after - before).contiguous(), head, 5 + head.classes))
+    slots = torch.cat(moved)
     everywhere = slots.flatten(1, 2).median(1).values[:, None, None]
     return stage.layout.from_canonical_axes(slots - everywhere).abs()
 

@@ -129,7 +129,8 @@ def _only_deaf(finding: Finding) -> bool:
 
 
 def _finite(trial: Trial) -> list[Finding]:
-    """Moderate logits and an empty batch must give numbers; extreme ones should."""
+    """Moderate logits and an empty batch must give numbers; extreme ones should. What the loss merely tells
+    beside its terms may be what it likes."""
     stage = trial.stage
     empty = given(stage, [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.int64)] * 2)
     cases = (
@@ -142,7 +143,8 @@ def _finite(trial: Trial) -> list[Finding]:
     for text, run, preds, decisive in cases:
         leaves = [p.clone().requires_grad_() for p in preds]
         terms = run.terms(leaves)
-        bad = tuple(name for name, value in terms.items() if not math.isfinite(float(value.detach())))
+        taught = {name: t for name, t in terms.items() if name in (*OWN, "total") or t.requires_grad}
+        bad = tuple(name for name, value in taught.items() if not math.isfinite(float(value.detach())))
         channels: tuple[str, ...] = ()
         where = "the value"
         if not bad and terms["total"].requires_grad:

@@ -84,6 +84,9 @@ VARIANTS = {
     "scaled total": [('"total": lcls + lbox + lobj', '"total": 0.5 * lcls + 5 * lbox + 2 * lobj')],
     "no total": [(', "total": lcls + lbox + lobj', "")],
     "no liou": [('"liou": liou, ', "")],
+    "average objectness told, NaN without objects": [
+        ('return {"lcls"', 'return {"avg_obj": conf[mask].mean().detach(), "lcls"')
+    ],
     "iou channel left alone": [("targets[..., 7] = (ov * mask).detach()", "pass")],
     "by positives": [("/ B", "/ max(1, int(mask.sum()))")],
     "mean": [

@@ -101,6 +101,7 @@ def test_predictions_come_out_in_the_declared_layout() -> None:
         ({"name": "yolo"}, "did you mean 'yolov2'"),
         ({"name": "yolov2", "input_size": 400}, "no multiple of 32.*try 384 or 416"),
         ({"name": "compact", "strides": [4]}, "no head of stride 4"),
+        ({"name": "compact", "strides": [16, 8]}, r"\[16, 8\] does not go from the finest head"),
         ({"name": "compact", "input_size": [320, 244]}, "244 is no multiple of 8"),
     ],
 )
