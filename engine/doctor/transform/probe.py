@@ -19,6 +19,9 @@ from .tones import judge_tones
 
 Results = Iterator[tuple[str, list[Finding]]]
 SEEDS = 24
+OFTEN, SELDOM = 0.4, 0.1
+"""Share of the draws with labels off their objects that is an error: of the first, and of three times as
+many where nothing else is found."""
 
 
 def probe_transform(called: Called) -> Results:
@@ -31,9 +34,13 @@ def probe_transform(called: Called) -> Results:
     yield "transform.tones", judge_tones(_caller(called), SEEDS)
     yield "transform.corners", (corners := _corners(called, shots))
     if not corners:
-        yield "transform.boxes", (boxes := _boxes(called, shots))
+        boxes = _boxes(shots, OFTEN)
         if not any(f.severity == "error" for f in boxes):
-            yield "transform.cut", judge_cut(shots) or judge_outside(_caller(called), SEEDS)
+            yield "transform.cut", (cut := judge_cut(shots) or judge_outside(_caller(called), SEEDS))
+            if not cut and _boxes(shots, 0.0):  # labels left behind now and then: look longer
+                shots += [_shoot(called, seed) for seed in range(SEEDS, 3 * SEEDS)]
+                boxes = _boxes(shots, SELDOM)
+        yield "transform.boxes", boxes
 
 
 def _caller(called: Called) -> Call:
@@ -256,8 +263,11 @@ def _corners(called: Called, shots: list[Shot]) -> list[Finding]:
     ]
 
 
-def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
-    """Labels beside their paint; what was done to the picture but not to the label is tried out."""
+def _boxes(shots: list[Shot], share: float) -> list[Finding]:
+    """Labels beside their paint; what was done to the picture but not to the label is tried out.
+
+    ``share``: of the draws, below which unexplained labels off their objects are a warning at most.
+    """
     seen = lost = 0
     explained: dict[str, int] = {}
     places: list[str] = []
@@ -284,9 +294,7 @@ def _boxes(called: Called, shots: list[Shot]) -> list[Finding]:
         return []
     best = max(explained, key=lambda text: explained[text], default="")
     sure = bool(best) and explained[best] >= 2
-    if not sure and lost < (0.25 if len(shots) == SEEDS else 0.1) * seen:
-        if len(shots) == SEEDS:  # a change that only now and then leaves the labels behind: look longer
-            return _boxes(called, [*shots, *(_shoot(called, seed) for seed in range(SEEDS, 3 * SEEDS))])
+    if not sure and lost < share * seen:
         return [] if lost < 3 else [_drift(lost, seen, places[0], "warning", "", ())]
     text, names = best.split("|") if best else ("", "x y w h")
     return [_drift(lost, seen, places[0], "error", text, tuple(names.split()))]
