@@ -52,9 +52,7 @@ def head_strides(config: ModelConfig) -> tuple[int, ...]:
     else:
         strides = tuple(config.strides) or entry.strides
         in_order = sorted(set(strides))
-        if (
-            list(strides) != in_order
-        ):  # the anchors are listed a head: sorting would mix them
+        if list(strides) != in_order:  # the anchors are listed a head: sorting would mix them
             raise UserError(
                 f"{list(strides)} does not go from the finest head to the coarsest",
                 where="model.strides",
