@@ -74,8 +74,8 @@ class BatchLoader:
 
     ``encode`` turns an image list's boxes and labels into targets (in the loading process), for an input of
     the batch's size. ``transform`` is the user's own augmentation, ``(image HxWx3 BGR, boxes [N, 4] pixel
-    corners) -> the same``, and takes the place of ours. With ``workers`` > 0 both are sent to processes, so they must be picklable; where one is
-    not, loading stays in the calling thread and ``note`` says so.
+    corners) -> the same``, and takes the place of ours. With ``workers`` > 0 both are sent to processes, so
+    they must be picklable; where one is not, loading stays in the calling thread and ``note`` says so.
 
     The order and every sample are pure functions of (seed, epoch, index): neither the number of workers, nor
     the cache, nor the step at which an iteration starts changes a bit. With several ``ranks``, ``batch_size``
