@@ -45,11 +45,13 @@ class Compute:
         if self.device.type == "cuda":
             return str(torch.cuda.get_device_name(self.device))
         threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        half = ", bf16" if self.autocast else ""
+        return f"CPU, {threads} thread{'s' if threads > 1 else ''}{half}"
 
 
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
-    """Raises ``UserError`` where the device is not there or cannot do the precision."""
+    """``auto``: a GPU where there is one; the precision that trains fastest on it without a loss of accuracy
+    (docs/benchmarks.md). Raises ``UserError`` where the device is not there or cannot do the precision."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -65,12 +67,24 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(f"there is no {device}", where="train.device", fix="see nvidia-smi")
     if precision == "auto":
-        on_gpu = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
-        precision = on_gpu if chosen.type == "cuda" else "fp32"
+        precision = _fastest(chosen)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("fp16 needs a GPU", where="train.precision", fix="set it to auto, fp32 or bf16")
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     return Compute(chosen, dtypes[precision])
+
+
+def _fastest(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if multiplies_bf16() else "fp32"
+
+
+def multiplies_bf16() -> bool:
+    """Whether the CPU has units for products of bf16 matrices (Intel's AMX): without them bf16 is slower than
+    full precision. Older versions of torch do not tell: no."""
+    told = getattr(torch.cpu, "get_capabilities", None)
+    return bool(told and told().get("amx_bf16"))
 
 
 def worker_count(wanted: int, compute: Compute, processes: int = 1) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -97,6 +97,8 @@ def load_predictor(
         blueprint = Blueprint.from_json(read_description(path), path)
     user = load_functions(code or "")
     compute = choose_compute(device)
+    if compute.device.type == "cpu":  # the same scores on every CPU, whatever units it has
+        compute = replace(compute, autocast=None)
     model = blueprint.network(user)
     load_exactly(model, path)
     return make_predictor(model, blueprint, user, compute, str(path))

@@ -137,7 +137,7 @@ class TrainConfig(Section):
     the CPU always each over its own."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 on a GPU that has it, fp16 on one that has not, fp32 on the CPU."""
+    """auto: bf16 on a GPU or CPU with units for it, else fp16 on a GPU and fp32 on the CPU."""
     eval_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between validations; the last epoch is always validated. 0: only the last."""
     patience: Annotated[int, Field(ge=0)] = 0
@@ -152,6 +152,9 @@ class AugmentConfig(Section):
     flip_x: Fraction = 0.0
     """Share of images mirrored left to right."""
     flip_y: Fraction = 0.0
+    transpose: Fraction = 0.0
+    """Share of images whose rows become columns: for pictures without an up (microscopes, from the air). With
+    both flips at 0.5, all eight ways to lay a picture."""
     scale: NotNegative = 0.0
     """Zoom by e^u, u uniform in -scale..scale."""
     translate: Fraction = 0.0

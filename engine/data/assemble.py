@@ -20,7 +20,7 @@ from torch.utils.data import get_worker_info
 from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
-from .augment import augmented
+from .augment import Picture, augmented
 from .draws import BatchDraw, Draw, draw_rng
 from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
@@ -188,10 +188,11 @@ class Assembler:
         if draw.mosaic and made_mosaic:
             indices = tile_indices(rng, draw.index, len(self._dataset))
             tiles = [self._decoded_sample(index, own=index == draw.index) for index in indices]
-            places = [Letterbox.fit(_size(tile), _size(canvas)) for tile, _, _ in tiles]
-            boxes, labels = mosaic(tiles, places, self._augment, rng, canvas)
+            pictures = [_picture(tile, Letterbox.fit(_size(tile[0]), _size(canvas))) for tile in tiles]
+            boxes, labels = mosaic(pictures, self._augment, rng, canvas)
         else:
-            boxes, labels = augmented(self._decoded_sample(draw.index), place, self._augment, rng, canvas)
+            picture = _picture(self._decoded_sample(draw.index), place)
+            boxes, labels = augmented(picture, place, self._augment, rng, canvas)
         return _Loaded(draw.index, boxes, labels, place)
 
     def _decoded_sample(self, index: int, own: bool = True) -> tuple[Image, Floats, Ints]:
@@ -226,6 +227,10 @@ class Assembler:
 
 def _size(image: Image) -> Size:
     return image.shape[1], image.shape[0]
+
+
+def _picture(decoded: tuple[Image, Floats, Ints], place: Letterbox) -> Picture:
+    return Picture(*decoded, place.new_w, place.new_h)
 
 
 def _relative(boxes: Floats, input_wh: Size) -> Floats:

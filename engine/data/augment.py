@@ -1,4 +1,4 @@
-"""Random changes of a training image: flips, zoom, shift, colour. Boxes follow their pixels exactly.
+"""Random changes of a training image: turns, flips, zoom, shift, colour. Boxes follow their pixels exactly.
 
 Flips, zoom, shift and the letterbox are one map from whole source pixels to whole canvas pixels, an axis at a
 time: one resize of the part that is seen (a copy where nothing is scaled), straight into its place. Colour is
@@ -139,31 +139,71 @@ def visible_part(
     return clipped, (after > 0) & (after >= min_visible * before)
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Decoded, ``[h, w, 3]`` BGR; its boxes in its own pixels, its labels; and the size, in pixels of the
+    input, at which its letterbox shows it: the scale that its objects are to keep."""
+
+    image: Image
+    boxes: Floats
+    labels: Ints
+    width: float
+    height: float
+
+    def transposed(self) -> Picture:
+        """Rows become columns."""
+        image = cv2.transpose(self.image)
+        return Picture(image, self.boxes[:, [1, 0, 3, 2]], self.labels, self.height, self.width)  # type: ignore[arg-type]
+
+
+def is_transposed(augment: AugmentConfig, rng: np.random.Generator) -> bool:
+    return augment.transpose > 0 and rng.random() < augment.transpose
+
+
+def window(
+    picture: Picture, area: tuple[int, int], augment: AugmentConfig, rng: np.random.Generator
+) -> Placement:
+    """A random place of the picture under an area of (width, height); a smaller one lies inside it."""
+    flip_x, flip_y, zoom = draw_flips_and_zoom(augment, rng)
+    at_x, at_y = rng.random(2).tolist()
+    width, height = picture.width * zoom, picture.height * zoom
+    return Placement(
+        Span.placed(picture.image.shape[1], at_x * (area[0] - width), width, area[0], flip_x),
+        Span.placed(picture.image.shape[0], at_y * (area[1] - height), height, area[1], flip_y),
+    )
+
+
 def augmented(
-    decoded: tuple[Image, Floats, Ints],
-    place: Letterbox,
-    augment: AugmentConfig,
-    rng: np.random.Generator,
-    canvas: Image,
+    picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator, canvas: Image
 ) -> tuple[Floats, Ints]:
-    """Draw a picture ``[h, w, 3]``, BGR, of any size onto the input's grey canvas, RGB, changed from where
-    the letterbox ``place`` would put it. Its boxes, given in its own pixels, come back in those of the input;
-    those cut below ``min_visible`` are gone."""
-    image, boxes, labels = decoded
+    """Draw a picture onto the input's grey canvas, RGB, changed from where its letterbox ``place`` would put
+    it. Its boxes come back in pixels of the input; those cut below ``min_visible`` are gone.
+
+    A transposed one has another shape than its letterbox: a window of it is taken, at the same scale.
+    """
     colour = Colour.draw(augment, rng)
+    input_wh = place.input_w, place.input_h
+    if is_transposed(augment, rng):
+        picture = picture.transposed()
+        placement = window(picture, input_wh, augment, rng)
+    else:
+        placement = _moved(picture, place, augment, rng)
+    placement.paint(picture.image, canvas, colour)
+    boxes, keep = visible_part(placement.boxes(picture.boxes), (0, 0, *input_wh), augment.min_visible)
+    return boxes[keep], picture.labels[keep]
+
+
+def _moved(picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator) -> Placement:
+    """Zoomed about its middle and shifted from its letterbox."""
     flip_x, flip_y, zoom = draw_flips_and_zoom(augment, rng)
     across, down = rng.uniform(-augment.translate, augment.translate, 2) if augment.translate else (0.0, 0.0)
-    width, height = place.new_w * zoom, place.new_h * zoom
-    left = place.left + (place.new_w - width) / 2 + float(across) * place.input_w
-    top = place.top + (place.new_h - height) / 2 + float(down) * place.input_h
-    placement = Placement(
-        Span.placed(image.shape[1], left, width, place.input_w, flip_x),
-        Span.placed(image.shape[0], top, height, place.input_h, flip_y),
+    width, height = picture.width * zoom, picture.height * zoom
+    left = place.left + (picture.width - width) / 2 + float(across) * place.input_w
+    top = place.top + (picture.height - height) / 2 + float(down) * place.input_h
+    return Placement(
+        Span.placed(picture.image.shape[1], left, width, place.input_w, flip_x),
+        Span.placed(picture.image.shape[0], top, height, place.input_h, flip_y),
     )
-    placement.paint(image, canvas, colour)
-    moved = placement.boxes(boxes)
-    moved, keep = visible_part(moved, (0, 0, place.input_w, place.input_h), augment.min_visible)
-    return moved[keep], labels[keep]
 
 
 def _areas(boxes: Floats) -> Floats:

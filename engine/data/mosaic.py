@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..config import AugmentConfig
-from ..letterbox import Letterbox
-from .augment import Colour, Placement, Span, draw_flips_and_zoom, visible_part
+from .augment import Colour, Picture, is_transposed, visible_part, window
 from .sample import Floats, Image, Ints
 
 CENTRE = (0.25, 0.75)
@@ -25,17 +24,12 @@ def tile_indices(rng: np.random.Generator, own: int, images: int) -> list[int]:
 
 
 def mosaic(
-    decoded: Sequence[tuple[Image, Floats, Ints]],
-    places: Sequence[Letterbox],
-    augment: AugmentConfig,
-    rng: np.random.Generator,
-    canvas: Image,
+    pictures: Sequence[Picture], augment: AugmentConfig, rng: np.random.Generator, canvas: Image
 ) -> tuple[Floats, Ints]:
-    """Draw windows of four pictures, BGR, onto the input's grey canvas, RGB. Their boxes, given in their own
-    pixels, come back in those of the input.
+    """Draw windows of four pictures onto the input's grey canvas, RGB. Their boxes come back in pixels of the
+    input.
 
-    ``places``: the letterboxes of the four, which say how large their objects are. Each tile has its own
-    flips, zoom, colour and window; boxes cut below ``min_visible`` are gone.
+    Each tile has its own flips, turn, zoom, colour and window; boxes cut below ``min_visible`` are gone.
     """
     height, width = canvas.shape[:2]
     low, high = CENTRE
@@ -46,25 +40,14 @@ def mosaic(
     all_boxes: list[Floats] = []
     all_labels: list[Ints] = []
     # which corner the draw's own image gets is random too
-    for (image, boxes, labels), place, corner in zip(decoded, places, rng.permutation(4), strict=True):
+    for given, corner in zip(pictures, rng.permutation(4), strict=True):
         x1, x2, y1, y2 = areas[corner]
         colour = Colour.draw(augment, rng)
-        placement = _window(image, place, (x2 - x1, y2 - y1), augment, rng)
-        placement.paint(image, canvas[y1:y2, x1:x2], colour)
-        moved, keep = visible_part(placement.boxes(boxes), (0, 0, x2 - x1, y2 - y1), augment.min_visible)
+        picture = given.transposed() if is_transposed(augment, rng) else given
+        placement = window(picture, (x2 - x1, y2 - y1), augment, rng)
+        placement.paint(picture.image, canvas[y1:y2, x1:x2], colour)
+        area = (0, 0, x2 - x1, y2 - y1)
+        moved, keep = visible_part(placement.boxes(picture.boxes), area, augment.min_visible)
         all_boxes.append(moved[keep] + np.array([x1, y1, x1, y1], np.float32))
-        all_labels.append(labels[keep])
+        all_labels.append(picture.labels[keep])
     return np.concatenate(all_boxes), np.concatenate(all_labels)
-
-
-def _window(
-    image: Image, place: Letterbox, tile: tuple[int, int], augment: AugmentConfig, rng: np.random.Generator
-) -> Placement:
-    """A random place of the picture under the tile; a picture smaller than the tile lies inside it."""
-    flip_x, flip_y, zoom = draw_flips_and_zoom(augment, rng)
-    at_x, at_y = rng.random(2).tolist()
-    width, height = place.new_w * zoom, place.new_h * zoom
-    return Placement(
-        Span.placed(image.shape[1], at_x * (tile[0] - width), width, tile[0], flip_x),
-        Span.placed(image.shape[0], at_y * (tile[1] - height), height, tile[1], flip_y),
-    )

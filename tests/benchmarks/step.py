@@ -8,7 +8,8 @@ non-finite values. *loop* is the trainer's whole training, headless and recorded
 against the bare loop over the same loader. The first two alternate step by step on the same batches, the last
 two in turns.
 
-``--formats``: instead, the bare step in both memory formats and at each number of threads.
+``--formats``: instead, the bare step in both memory formats, in full precision and in bf16, at each number of
+threads.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -40,9 +42,14 @@ SEEN = 10**9
 
 class Bare:
     def __init__(
-        self, model: nn.Module, parts: Parts, config: Config, memory_format: torch.memory_format
+        self,
+        model: nn.Module,
+        parts: Parts,
+        config: Config,
+        memory_format: torch.memory_format,
+        autocast: torch.dtype | None,
     ) -> None:
-        self.compute = parts.compute
+        self.compute = replace(parts.compute, autocast=autocast)
         self.memory_format = memory_format
         self.model = model.to(self.compute.device, memory_format=memory_format).train()  # type: ignore[call-overload]
         self.detector = parts.blueprint.detector(parts.user).to(self.compute.device)
@@ -70,7 +77,8 @@ def quartiles(ratios: list[float]) -> str:
 
 
 def paired(parts: Parts, config: Config, batches: list[Batch], steps: int) -> None:
-    bare = Bare(copy.deepcopy(parts.model), parts, config, parts.compute.memory_format)
+    compute = parts.compute
+    bare = Bare(copy.deepcopy(parts.model), parts, config, compute.memory_format, compute.autocast)
     stepper = Stepper(parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute)
     device = parts.compute.device
 
@@ -113,7 +121,7 @@ WARM = 4
 
 def _plain(config: Config, _: Path, steps: int) -> float:
     parts = put_together(config)
-    bare = Bare(parts.model, parts, config, parts.compute.memory_format)
+    bare = Bare(parts.model, parts, config, parts.compute.memory_format, parts.compute.autocast)
     images, seen, started = 0, 0, 0.0
     for number, batch in enumerate(parts.loader.train_batches(0, steps + WARM), 1):
         bare.step(batch, seen)
@@ -161,25 +169,34 @@ def _stop_after(training: Training, clock: Clock, steps: int) -> None:
     training.control.stop()
 
 
+FORMATS = {
+    "fp32 contiguous": (torch.contiguous_format, None),
+    "fp32 channels_last": (torch.channels_last, None),
+    "bf16 contiguous": (torch.contiguous_format, torch.bfloat16),
+    "bf16 channels_last": (torch.channels_last, torch.bfloat16),
+}
+
+
 def formats(parts: Parts, config: Config, batches: list[Batch], steps: int) -> None:
+    """One line a kind of step and number of threads, against the first kind of the same turns."""
     most = torch.get_num_threads()
     for threads in sorted({1, most}):
         torch.set_num_threads(threads)
-        kinds = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-        loops = {name: Bare(copy.deepcopy(parts.model), parts, config, kind) for name, kind in kinds.items()}
-        times: dict[str, list[float]] = {name: [] for name in kinds}
+        loops = {
+            name: Bare(copy.deepcopy(parts.model), parts, config, *kind) for name, kind in FORMATS.items()
+        }
+        times: dict[str, list[float]] = {name: [] for name in FORMATS}
         for number in range(steps + 2):
-            for name in kinds if number % 2 else reversed(kinds):
+            for name in FORMATS if number % 2 else reversed(FORMATS):
                 started = time.perf_counter()
                 loops[name].step(batches[number % len(batches)], SEEN)
                 wait(parts.compute.device)
                 times[name].append(time.perf_counter() - started)
-        medians = {
-            name: statistics.median(values[2:]) / len(batches[0]) * 1e3 for name, values in times.items()
-        }
-        text = ", ".join(f"{name} {value:.2f} ms an image" for name, value in medians.items())
-        ratio = statistics.median(b / a for a, b in zip(*(times[name][2:] for name in kinds), strict=True))
-        print(f"{threads} thread(s): {text}; channels_last / contiguous {ratio:.3f}")
+        plain = next(iter(times.values()))[2:]
+        for name, values in times.items():
+            each = statistics.median(values[2:]) / len(batches[0]) * 1e3
+            ratio = statistics.median(a / b for a, b in zip(values[2:], plain, strict=True))
+            print(f"{threads} thread(s), {name}: {each:.2f} ms an image, {ratio:.2f}")
 
 
 def main(

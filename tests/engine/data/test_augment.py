@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import AugmentConfig
-from engine.data.augment import Colour, _turned, augmented, visible_part
+from engine.data.augment import Colour, Picture, _turned, augmented, visible_part
 from engine.data.letterbox import GREY, framed
 from engine.data.mosaic import mosaic
 from engine.letterbox import Letterbox
@@ -19,6 +19,7 @@ SIZE = (80, 60)
 INPUT = (96, 64)
 GEOMETRY = AugmentConfig(flip_x=0.5, flip_y=0.5, scale=0.3, translate=0.2, min_visible=0.25, mosaic=1)
 FLIPS = AugmentConfig(flip_x=0.5, flip_y=0.5)
+TURNS = AugmentConfig(flip_x=0.5, flip_y=0.5, transpose=0.5, scale=0.3, min_visible=0.25, mosaic=1)
 
 
 def painted(box: tuple[int, int, int, int], size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -52,36 +53,42 @@ boxes = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(8, 20), st
 
 
 @settings(max_examples=150, deadline=None)
-@given(boxes, st.integers(0, 10_000), st.sampled_from([GEOMETRY, FLIPS]))
+@given(boxes, st.integers(0, 10_000), st.sampled_from([GEOMETRY, FLIPS, TURNS]))
 def test_the_box_follows_its_paint(box: tuple[int, int, int, int], seed: int, augment: AugmentConfig) -> None:
     place = Letterbox.fit(SIZE, SIZE)
     truth = np.array([box], np.float32)
-    fitted = (painted(box), truth, np.array([3]))
+    fitted = Picture(painted(box), truth, np.array([3]), place.new_w, place.new_h)
     canvas = grey(SIZE)
     moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed), canvas)
     if not len(moved):
-        assert augment is GEOMETRY  # flips alone lose nothing
+        assert augment is not FLIPS  # flips alone lose nothing
         return
     assert labels.tolist() == [3]
-    tolerance = 1.0 if augment is GEOMETRY else 0
+    tolerance = 0 if augment is FLIPS else 1.0
     np.testing.assert_allclose(paint_bounds(canvas), moved[0], atol=tolerance + 1e-4)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(boxes, min_size=4, max_size=4), st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
+@given(
+    st.lists(boxes, min_size=4, max_size=4),
+    st.integers(0, 10_000),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([0.0, 1.0]),
+)
 def test_in_a_mosaic_every_box_follows_its_paint(
-    four: list[tuple[int, int, int, int]], seed: int, scale: float
+    four: list[tuple[int, int, int, int]], seed: int, scale: float, transpose: float
 ) -> None:
-    augment = AugmentConfig(flip_x=0.5, flip_y=0.5, scale=scale, min_visible=0.25, mosaic=1)
+    augment = AugmentConfig(
+        flip_x=0.5, flip_y=0.5, transpose=transpose, scale=scale, min_visible=0.25, mosaic=1
+    )
     # each tile has paint of its own in one channel of two levels, to tell the four apart
     tiles = []
     for number, box in enumerate(four):
         image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
         image[box[1] : box[3], box[0] : box[2]] = 60 * (number + 1)
-        tiles.append((image, np.array([box], np.float32), np.array([number])))
-    places = [Letterbox.fit(SIZE, SIZE)] * 4
+        tiles.append(Picture(image, np.array([box], np.float32), np.array([number]), *SIZE))
     canvas = grey(INPUT)
-    moved, labels = mosaic(tiles, places, augment, np.random.default_rng(seed), canvas)
+    moved, labels = mosaic(tiles, augment, np.random.default_rng(seed), canvas)
     assert len(set(labels.tolist())) == len(labels)
     for box, label in zip(moved, labels.tolist(), strict=True):
         x1, y1, x2, y2 = np.round(box).astype(int)
@@ -90,18 +97,39 @@ def test_in_a_mosaic_every_box_follows_its_paint(
         inner = canvas[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
         assert (inner == 60 * (label + 1)).all()
         if scale == 0:  # objects keep their scale: never larger, smaller only where cut
-            whole = four[label]
-            assert x2 - x1 <= whole[2] - whole[0]
-            assert y2 - y1 <= whole[3] - whole[1]
+            left, top, right, bottom = four[label]
+            size = (bottom - top, right - left) if transpose else (right - left, bottom - top)
+            assert x2 - x1 <= size[0]
+            assert y2 - y1 <= size[1]
+
+
+def test_a_transposed_picture_keeps_the_scale_of_its_objects_and_its_colours() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[10:30, 20:60] = (10, 200, 90)
+    truth = np.array([[20, 10, 60, 30]], np.float32)
+    place = Letterbox.fit(SIZE, INPUT)
+    canvas = grey(INPUT)
+    moved, _ = augmented(
+        Picture(image, truth, np.array([0]), place.new_w, place.new_h),
+        place,
+        AugmentConfig(transpose=1, min_visible=0),
+        np.random.default_rng(2),
+        canvas,
+    )
+    scale = place.new_w / SIZE[0]
+    x1, y1, x2, y2 = moved[0]
+    assert x2 - x1 == pytest.approx(20 * scale, abs=1)
+    assert y2 - y1 <= 40 * scale + 1, "only cut where the input ends"
+    middle = canvas[int(y1 + y2) // 2, int(x1 + x2) // 2]
+    assert middle.tolist() == [90, 200, 10]
 
 
 def test_mosaic_tiles_cover_the_canvas_and_hidden_boxes_are_dropped() -> None:
     image = np.full((64, 96, 3), 9, np.uint8)
-    whole = (image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]))
+    whole = Picture(image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]), *INPUT)
     augment = AugmentConfig(min_visible=0.9, mosaic=1)
-    places = [Letterbox.fit(INPUT, INPUT)] * 4
     canvas = grey(INPUT)
-    moved, _ = mosaic([whole] * 4, places, augment, np.random.default_rng(0), canvas)
+    moved, _ = mosaic([whole] * 4, augment, np.random.default_rng(0), canvas)
     assert (canvas == 9).all()
     assert not len(moved)
 
@@ -113,7 +141,7 @@ def test_without_changes_it_is_the_letterbox() -> None:
     fitted = np.ascontiguousarray(np.resize(fitted, (place.new_h, place.new_w, 3)))
     canvas = grey(INPUT)
     moved, _ = augmented(
-        (fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0])),
+        Picture(fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0]), place.new_w, place.new_h),
         place,
         AugmentConfig(),
         np.random.default_rng(0),
@@ -130,7 +158,9 @@ def test_colour_leaves_the_borders_grey() -> None:
     image = np.full((64, 40, 3), (40, 120, 200), np.uint8)
     nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     canvas = grey((64, 64))
-    augmented((image, *nothing), place, augment, np.random.default_rng(1), canvas)
+    augmented(
+        Picture(image, *nothing, place.new_w, place.new_h), place, augment, np.random.default_rng(1), canvas
+    )
     assert (canvas[:, : place.left] == GREY).all()
     assert (canvas[:, place.left + 40 :] == GREY).all()
     assert (canvas[:, place.left : place.left + 40] != image[..., ::-1]).any()

@@ -91,13 +91,16 @@ def test_to_the_end_of_the_epoch(control: Control) -> None:
 def test_the_end_of_a_pause_is_told_before_the_next_step(control: Control) -> None:
     said: list[str] = []
 
+    def pausing() -> None:
+        said.append("pause")
+        threading.Timer(0.02, control.step).start()
+
     def turn() -> bool:
-        return control.wait_turn(lambda _: None, lambda: said.append("pause"), lambda: said.append("resume"))
+        return control.wait_turn(lambda _: None, pausing, lambda: said.append("resume"))
 
     assert turn()
     assert said == []
     control.pause()
-    threading.Timer(0.02, control.step).start()
     assert turn()
     assert said == ["pause", "resume"]
     control.resume()
