@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from ..runs.folder import RunFolder
 from .checkpoint import random_state, restore_random_state, save_model, save_state
 from .distributed import Group
 from .step import Stepper
+
+
+MOST_SHARE = 0.02
+"""Of a run's time spent on writing at the ends of its epochs: where epochs are short, not every end is kept."""
 
 
 class Checkpoints:
@@ -28,13 +33,22 @@ class Checkpoints:
         self._blueprint = blueprint
         self._group = group
         self._emit = emit
+        self._next = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether writing now keeps to ``MOST_SHARE``; the first is always due."""
+        return time.monotonic() >= self._next
 
     def write(self, stepper: Stepper, step: int, epoch: int, rest: Mapping[str, Any]) -> None:
         """``rest``: what must be known beside the weights, in plain values and tensors."""
         self._emit(ev.StateChanged("saving"))
+        started = time.monotonic()
         save_model(self._folder.last, stepper.averaged, self._blueprint)
         state = {**stepper.state(), **rest, "random": random_state(), "blueprint": self._blueprint}
         save_state(self._folder.last_state, state)
+        ended = time.monotonic()
+        self._next = ended + (ended - started) / MOST_SHARE
         self._emit(ev.CheckpointSaved(step, epoch, str(self._folder.last), False))
 
     def take_up(self, state: Mapping[str, Any], stepper: Stepper, own: Hashable) -> None:

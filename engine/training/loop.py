@@ -204,9 +204,11 @@ class Loop:
         if self._validation.due(self.epoch, last):
             self._validation.run(self._stepper.averaged, self.step, self.epoch)
             last = last or self._validation.exhausted
-        self._checkpoint(finished=last)
         if not last:
             self.control.epoch_ended()
+        if last or self.control.paused or self._checkpoints.due:
+            self._checkpoint(finished=last)
+        if not last:
             self.emit(ev.StateChanged("training"))
 
     def _finished(self) -> ev.RunEnded:
