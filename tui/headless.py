@@ -26,14 +26,14 @@ from engine.runs.events import (
 )
 
 from .claims import Claims
-from .console import INTERRUPTED, PIPE_CLOSED, TERMINATED, complain
+from .console import PIPE_CLOSED, complain
 from .notable import NotableCheckpoints
 from .outcome import outcome
 from .runstate import RunState, checkpoint_line, cleared_line, evaluation_line, finding_line
 from .seedline import seed_line
 from .session import Session, TrainingThread
+from .signals import SIGNAL_EXITS, heeding
 
-SIGNAL_EXITS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED, signal.SIGHUP: 129}
 LATENCY = 0.2
 """Seconds between two looks at the feed."""
 
@@ -187,11 +187,5 @@ def _signals(session: Session, caught: list[int]) -> Iterator[None]:
         session.control.stop()
         print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
 
-    # What was ignored when we were started (nohup, a shell's &) stays so.
-    heeded = [number for number in SIGNAL_EXITS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heeded}
-    try:
+    with heeding(handle):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

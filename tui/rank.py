@@ -19,8 +19,9 @@ from engine.training.launch import LEADER_FIRST
 from engine.training.session import LeaderFailed, Training
 
 from .console import FAILED, USAGE, complain
-from .headless import SIGNAL_EXITS, train_headless
+from .headless import train_headless
 from .session import Session, TrainingThread
+from .signals import SIGNAL_EXITS, heeding
 
 GRACE = 20.0
 """Seconds after a signal: a step that waits for a rank that is gone does not come back (NCCL's)."""
@@ -94,10 +95,5 @@ def _signals(training: Training, caught: list[int], give_up) -> Iterator[None]: 
             timer.daemon = True
             timer.start()
 
-    heeded = [number for number in SIGNAL_EXITS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heeded}
-    try:
+    with heeding(handle):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -30,8 +30,8 @@ from engine.runs.requests import RequestWriter
 
 from .attached import INTERVAL, AttachedRun
 from .console import complain
-from .headless import SIGNAL_EXITS
 from .outcome import resume_command
+from .signals import SIGNAL_EXITS, heeding
 
 ROOT = Path(tui.__file__).resolve().parents[1]
 ORPHANED_SECONDS = 60.0
@@ -127,13 +127,8 @@ def wait_for(ranks: Ranks) -> int:
         print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
         threading.Thread(target=ranks.stop, daemon=True).start()
 
-    heeded = [number for number in SIGNAL_EXITS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heeded}
-    try:
+    with heeding(handle):
         code = ranks.process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return caught[0] if caught else code
 
 
