@@ -14,9 +14,8 @@ from .checkpoint import random_state, restore_random_state, save_model, save_sta
 from .distributed import Group
 from .step import Stepper
 
-
 MOST_SHARE = 0.02
-"""Of a run's time spent on writing at the ends of its epochs: where epochs are short, not every end is kept."""
+"""Of a run's time, spent on writing when epochs end: where they are short, not every end is kept."""
 
 
 class Checkpoints:

@@ -3,15 +3,19 @@ anchor which answers from beside the truth answers from its own cell too."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ...boxes import shape_iou
+from ...layout import Head
 from ...yolo.assign import assign
 from ..calling import Called
 from ..findings import Finding
 from ..inputs import Scene, anchor_margin, generator, given, uniform
 from ..stage import Stage
+from .run import run_assign
 
 MARGIN = 0.04
 """By which the best anchor leads: then no rounding decides."""
@@ -78,3 +82,74 @@ def judge_further(called: Called, stage: Stage, made: Scene, targets: list[Tenso
         cell=without[0],
     )
     return [called.placed(finding)]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A neighbour: across and down, and the fraction of the cell at which a centre asks for it."""
+
+    name: str
+    across: int
+    down: int
+
+    def cell(self, head: Head, from_edge: int) -> tuple[int, int]:
+        """(column, row), so many cells away from the grid's edge on this side, else in the middle."""
+
+        def at(step: int, cells: int) -> int:
+            return cells // 2 if step == 0 else from_edge if step < 0 else cells - 1 - from_edge
+
+        return at(self.across, head.grid_w), at(self.down, head.grid_h)
+
+
+SIDES = (_Side("left", -1, 0), _Side("right", 1, 0), _Side("above", 0, -1), _Side("below", 0, 1))
+FRACTION = {-1: 0.2, 0: 0.5, 1: 0.8}
+LEAST_CELLS = 6
+
+
+def judge_edges(called: Called, stage: Stage) -> list[Finding]:
+    """A neighbour is taken, or not, whether or not it is the grid's last one."""
+    for head in stage.heads:
+        if min(head.grid_w, head.grid_h) < LEAST_CELLS:
+            continue
+        lost = _lost_at_edges(called, stage, head)
+        if lost:
+            return [called.placed(_edge_finding(head, lost))]
+    return []
+
+
+def _lost_at_edges(called: Called, stage: Stage, head: Head) -> list[_Side]:
+    """The sides on which the neighbour is taken in the middle of the grid and not at its edge."""
+    tried = [(side, from_edge) for side in SIDES for from_edge in (2, 1)]
+    w, h = head.anchors.float()[head.anchor_count // 2].tolist()
+    boxes = []
+    for side, from_edge in tried:
+        x, y = side.cell(head, from_edge)
+        centre = (x + FRACTION[side.across]) / head.grid_w, (y + FRACTION[side.down]) / head.grid_h
+        boxes.append(torch.tensor([[*centre, min(0.9, w / head.grid_w), min(0.9, h / head.grid_h)]]))
+    made = given(stage, boxes, [torch.zeros(1, dtype=torch.int64)] * len(boxes))
+    place = next(k for k, each in enumerate(stage.heads) if each is head)
+    got = run_assign(called, stage, made)[place][..., stage.layout.target.index("mask")] != 0
+    rule = assign(made.boxes, made.labels, stage.heads, "multi", stage.detector.ratio).targets[place]
+    taken = []
+    for image, (side, from_edge) in enumerate(tried):
+        x, y = side.cell(head, from_edge)
+        at = (image, y + side.down, x + side.across)
+        taken.append(bool((got[at] & (rule[(*at, slice(None), 0)] > 0)).any()))
+    inside, edge = taken[0::2], taken[1::2]
+    return [side for side, a, b in zip(SIDES, inside, edge, strict=True) if a and not b]
+
+
+def _edge_finding(head: Head, lost: list[_Side]) -> Finding:
+    names = ", ".join(side.name for side in lost)
+    x, y = lost[0].cell(head, 0)
+    return Finding(
+        "error",
+        "assign.further",
+        "assign",
+        f"the neighbouring cell ({names}) is taken in the middle of the grid, but not where it is its last",
+        tensor="targets",
+        channels=("mask",),
+        expected=f"row {y}, column {x} of the {head.grid_w}x{head.grid_h} grid takes part as any other",
+        got="no positive slot there",
+        fix="a neighbour is inside where 0 <= x < grid_w and 0 <= y < grid_h",
+    )

@@ -18,7 +18,7 @@ from ..stage import Stage
 from .calls import judge_empty, judge_inputs, judge_memory, raised_where
 from .collisions import judge_collisions
 from .explained import explain_place, explain_values
-from .further import confusable, judge_further
+from .further import confusable, judge_edges, judge_further
 from .run import TOLERANCE, run_assign, slots_of
 
 ROUNDING = 1e-3
@@ -56,7 +56,7 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         if wrong:
             return
     if stage.detector.rule == "multi":
-        further = judge_further(called, stage, single, targets)
+        further = judge_further(called, stage, single, targets) or judge_edges(called, stage)
         yield "assign.further", further
         if further:
             return

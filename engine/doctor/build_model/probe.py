@@ -44,7 +44,7 @@ def probe_model(called: Called, stage: Stage, classes: list[str], need_gradient:
     with torch.no_grad():
         alone = _run(called, stage, model, images[:1])
         both = _run(called, stage, model, images)
-    yield "build_model.batch", _independent(alone, both)
+    yield "build_model.batch", _independent(stage, alone, both) or _leaking(called, stage, model, images)
     awake = awakened(model)
 
     def run(network: nn.Module, pictures: Tensor) -> list[Tensor]:
@@ -114,19 +114,43 @@ def _gradient_finding(severity: Any, message: str, got: str) -> Finding:
     )
 
 
-def _independent(alone: list[Tensor], both: list[Tensor]) -> list[Finding]:
-    for one, two in zip(alone, both, strict=True):
+def _batch_axis(stage: Stage, head: int) -> int:
+    one, two = (stage.layout.pred_shape(count, stage.heads[head]) for count in (1, 2))
+    return next(axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+
+
+def _independent(stage: Stage, alone: list[Tensor], both: list[Tensor]) -> list[Finding]:
+    for k, (one, two) in enumerate(zip(alone, both, strict=True)):
+        axis = _batch_axis(stage, k)
         scale = float(two.abs().mean()) + 1e-6
-        if one.shape[1:] == two.shape[1:] and float((one[0] - two[0]).abs().max()) > 0.02 * scale + 1e-3:
-            return [
-                Finding(
-                    "error",
-                    "build_model.batch",
-                    "build_model",
-                    "in eval mode an image's prediction depends on the other images of its batch",
-                    expected="the same prediction alone and in a batch",
-                    got=f"up to {float((one[0] - two[0]).abs().max()):.3g} apart",
-                    fix="keep the batch axis apart in every view and reshape",
-                )
-            ]
+        apart = float((one.select(axis, 0) - two.select(axis, 0)).abs().max())
+        if apart > 0.02 * scale + 1e-3:
+            return [_batch_finding(f"up to {apart:.3g} apart")]
     return []
+
+
+def _leaking(called: Called, stage: Stage, model: nn.Module, images: Tensor) -> list[Finding]:
+    """However little it is: the first image's prediction has no gradient at all by the second's pixels."""
+    leaves = images.clone().requires_grad_()
+    g = generator(3)
+    with torch.enable_grad():
+        mine = [p.select(_batch_axis(stage, k), 0) for k, p in enumerate(_run(called, stage, model, leaves))]
+        total = torch.stack([(p * torch.randn(p.shape, generator=g)).sum() for p in mine]).sum()
+    if not total.requires_grad:
+        return []
+    (moved,) = torch.autograd.grad(total, leaves, allow_unused=True)
+    if moved is None or not bool((moved[1].abs() > 0).any()):
+        return []
+    return [_batch_finding(f"a gradient by the other's pixels, up to {float(moved[1].abs().max()):.3g}")]
+
+
+def _batch_finding(got: str) -> Finding:
+    return Finding(
+        "error",
+        "build_model.batch",
+        "build_model",
+        "in eval mode an image's prediction depends on the other images of its batch",
+        expected="the same prediction alone and in a batch",
+        got=got,
+        fix="keep the batch axis apart in every view, reshape and attention (batch_first)",
+    )

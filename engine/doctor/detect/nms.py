@@ -192,7 +192,10 @@ def judge_nms(called: Called, stage: Stage) -> list[Finding]:
     k, y, x, a = pair
     head = stage.heads[k]
     size = (head.input_h, head.input_w)
-    pred = [torch.zeros(2, h.grid_h, h.grid_w, h.anchor_count, 5 + h.classes) for h in stage.heads]
+    last = stage.classes - 1
+    # whichever of two classes is the stronger; the first class is no other than the rest
+    pairs = [(0, 0), (0, last), (last, 0), (min(1, last), last)]
+    pred = [torch.zeros(len(pairs), h.grid_h, h.grid_w, h.anchor_count, 5 + h.classes) for h in stage.heads]
     for each in pred:
         each[..., 0] = -12.0
     raws = [
@@ -206,13 +209,13 @@ def judge_nms(called: Called, stage: Stage) -> list[Finding]:
         for j in (0, 1)
     ]
     sure = (torch.logit(torch.tensor(0.93)), torch.logit(torch.tensor(0.99)))
-    for image, classes in enumerate(((0, 0), (0, stage.classes - 1))):
+    for image, classes in enumerate(pairs):
         for j in (0, 1):
             slot = pred[k][image, y, x + j, a]
             slot[0], slot[1:5] = sure[j], raws[j]
             slot[5:] = -12.0
             slot[5 + classes[j]] = 12.0
-    found = run_detect(called, stage, pred, [size, size])
+    found = run_detect(called, stage, pred, [size] * len(pairs))
     findings = []
     same = found[0]
     if len(same) > 1:
@@ -237,13 +240,14 @@ def judge_nms(called: Called, stage: Stage) -> list[Finding]:
                 ("conf",),
             )
         )
-    if stage.classes > 1 and len(found[1]) < 2:
+    counts = [len(rows) for (a, b), rows in zip(pairs, found, strict=True) if a != b]
+    if min(counts, default=2) < 2:
         findings.append(
             _nms_finding(
                 called,
                 "detect lets one class suppress another",
                 "2 detections of two classes on one box",
-                f"{len(found[1])} detection(s)",
+                f"{min(counts)} detection(s)",
                 "run NMS within each class (boxes offset by class * a large number, or a loop over classes)",
                 ("class",),
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...boxes import iou as corner_iou
+from ...boxes import to_xyxy
 from ..findings import Finding
 from ..inputs import encode_box, given, perfect, scene
 from .run import Trial, near
@@ -132,8 +134,8 @@ def judge_threshold(trial: Trial) -> list[Finding]:
                 f"a negative of IoU {wanted:.2f} {did}{heads}, where ignore_iou = {threshold:g} is declared"
             )
             return [_rule(run, text, "no gradient" if above else "a pull to 0", int(wrong.nonzero()[0]))]
-    if found := _other_image(trial):
-        return [found]
+    if found := judge_other_image(trial):
+        return found
     preds = perfect(stage, trial.scene, sure=3.0)
     for pred in preds:
         pred[..., 0] = 0.0
@@ -182,26 +184,32 @@ def _bracketed(trial: Trial, wanted: float) -> tuple[Trial, list[Tensor], Tensor
     return run, preds, near_it & ~run.positive
 
 
-def _other_image(trial: Trial) -> Finding | None:
-    """Image 0 holds a truth, image 1 none: what lies on the place of that truth in image 1 is a negative."""
+def judge_other_image(trial: Trial) -> list[Finding]:
+    """What lies on the place of one image's truth in the other image is a negative there, whether that one
+    holds no truth or one of its own elsewhere."""
     stage = trial.stage
-    for order in (0, 1):
-        one = scene(stage, [1], seed=73, smallest=1.3)
-        nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-        boxes = [one.boxes[0], nothing[0]][:: -1 if order else 1]
-        labels = [one.labels[0], nothing[1]][:: -1 if order else 1]
-        run = Trial(trial.called, stage, given(stage, boxes, labels))
-        preds = perfect(stage, run.scene, sure=1.0)
-        slots = []
-        for pred, positive in zip(preds, run.scene.positive, strict=True):
-            mine = torch.zeros_like(positive)
-            mine[1 - order] = positive[order]
-            pred[1 - order, ..., 1:5][positive[order]] = pred[order, ..., 1:5][positive[order]]
-            pred[1 - order, ..., 0][positive[order]] = 1.0
-            slots.append(mine.flatten())
-        at = torch.cat(slots)
-        still = at & (run.grads(preds, ["lobj"])["lobj"][:, 0] == 0)
-        if bool(still.any()):
-            text = "lobj leaves out a negative for a truth of another image"
-            return _rule(run, text, "a pull to 0", int(still.nonzero()[0]))
-    return None
+    one = scene(stage, [1], seed=73, smallest=1.3)
+    nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    others = [nothing]
+    elsewhere = one.boxes[0].clone()
+    elsewhere[:, :2] = 1 - elsewhere[:, :2]
+    if float(corner_iou(to_xyxy(one.boxes[0]), to_xyxy(elsewhere))) < 0.05:
+        others.append((elsewhere, one.labels[0]))
+    for boxes, labels in others:
+        for order in (0, 1):
+            both = [one.boxes[0], boxes], [one.labels[0], labels]
+            run = Trial(trial.called, stage, given(stage, *(each[:: -1 if order else 1] for each in both)))
+            preds = perfect(stage, run.scene, sure=1.0)
+            slots = []
+            for pred, positive in zip(preds, run.scene.positive, strict=True):
+                mine = torch.zeros_like(positive)
+                mine[1 - order] = positive[order]
+                pred[1 - order, ..., 1:5][positive[order]] = pred[order, ..., 1:5][positive[order]]
+                pred[1 - order, ..., 0][positive[order]] = 1.0
+                slots.append(mine.flatten())
+            at = torch.cat(slots) & ~run.positive & (run.best_overlaps(preds) < 0.1)
+            still = at & (run.grads(preds, ["lobj"])["lobj"][:, 0] == 0)
+            if bool(still.any()):
+                text = "lobj leaves out a negative for a truth of another image"
+                return [_rule(run, text, "a pull to 0", int(still.nonzero()[0]))]
+    return []

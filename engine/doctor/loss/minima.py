@@ -211,6 +211,34 @@ def judge_negatives(trial: Trial) -> list[Finding]:
                     term="lobj",
                 )
             ]
+    return _dead(trial, preds, plain)
+
+
+SURE = 4.0
+"""A logit at which a network may be surely wrong; squared errors still pull there, if little."""
+
+
+def _dead(trial: Trial, preds: list[Tensor], plain: Tensor) -> list[Finding]:
+    """A confidence that is surely wrong is still pulled back, on negatives and positives."""
+    for slots, at, kind in ((plain, SURE, "negatives"), (trial.positive, -SURE, "positives")):
+        rows = flat(preds)
+        rows[slots, 0] = at
+        still = trial.grads(unflat(rows, preds), ["lobj"])["lobj"][slots, 0] == 0
+        if bool(still.all()):
+            return [
+                Finding(
+                    "error",
+                    "loss.negatives",
+                    "loss",
+                    f"lobj has no gradient on {kind} whose confidence is surely wrong: they stay so",
+                    channels=("conf",),
+                    expected=f"a pull back from sigmoid({at:+.0f}) = {torch.tensor(at).sigmoid():.2f}",
+                    got="gradient 0",
+                    fix="no clamp of confidences before the loss, or one by far less than 0.01",
+                    cell=trial.cell(int(slots.nonzero()[0])),
+                    term="lobj",
+                )
+            ]
     return []
 
 

@@ -10,24 +10,28 @@ from collections.abc import Iterator
 import torch
 
 from ..calling import Called
-from ..findings import Finding, Table
+from ..findings import Finding, Severity, Table
 from ..inputs import every_anchor, given, noise, perfect, scene
 from ..stage import GROUPS, Stage, columns
+from ..subject import seed_everything
 from .cancels import judge_cancelling
 from .forms import box_form, judge_box_form, judge_confidence, judge_liou
-from .ignored import judge_ignore, judge_threshold
+from .ignored import judge_ignore, judge_other_image, judge_threshold
 from .influence import judge_influence, judge_targets, pred_influence, target_sensitivity
 from .maps import judge_maps
 from .minima import judge_box, judge_classes, judge_negatives
 from .narrowed import narrowed
 from .objectness import judge_objectness
 from .positives import judge_positives
+from .pull import judge_pull
 from .reduction import judge_reduction
 from .run import OWN, TERMS, Trial, near
 from .total import judge_total
 from .weight import judge_parts, judge_size_weight, judge_weight
 
 Results = Iterator[tuple[str, list[Finding]]]
+LEAP = 0.3
+"""Share by which a loss on the same inputs changes from call to call only by a mistake."""
 SLOW = 0.06
 """Seconds a call: above it, the config's own heads are only looked at briefly (the uneven ones wholly)."""
 
@@ -43,6 +47,10 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     yield "loss.finite", finite
     if any(f.severity == "error" for f in finite):
         return
+    remembered = _remembered(trial)
+    yield "loss.state", remembered
+    if remembered:
+        return  # what moves by itself follows nothing
     yield "loss.inputs", _inputs(trial)
     table, got = pred_influence(trial)
     if stage.name == "own":
@@ -97,10 +105,14 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
     yield "loss.total", judge_total(trial, "total" in declared, bad)
     if "lobj" not in bad:
         ignored = judge_ignore(trial, "ignore_iou" in declared)
-        if not ignored and "ignore_iou" in declared:
-            ignored = judge_threshold(trial)
+        if not ignored:
+            ignored = judge_threshold(trial) if "ignore_iou" in declared else judge_other_image(trial)
         yield "loss.ignore", ignored
         yield "loss.form", judge_confidence(trial, said("confidence", profile.confidence))
+    if "lbox" not in bad and "prior_pull" in declared:
+        pulled = judge_pull(trial)
+        yield "loss.pull", pulled
+        bad |= {f.term for f in pulled}
     if "lbox" not in bad:
         cancelling = judge_cancelling(trial)
         yield "loss.minimum", cancelling
@@ -119,7 +131,7 @@ def probe_loss(called: Called, stage: Stage, declared: frozenset[str], tables: l
         yield "loss.liou", judge_liou(trial)
     yield "loss.reduction", judge_reduction(trial, said("reduction", profile.reduction), bad)
     yield "loss.maps", judge_maps(trial)
-    yield "loss.state", _state(trial)
+    yield "loss.state", _random(trial)
 
 
 def _only_deaf(finding: Finding) -> bool:
@@ -241,22 +253,44 @@ def _written(tensor: str, names: tuple[str, ...]) -> Finding:
     )
 
 
-def _state(trial: Trial) -> list[Finding]:
+def _remembered(trial: Trial) -> list[Finding]:
+    """Whether a loss, of the same inputs and random numbers, holds what the call before was given."""
+    preds = near(trial, 2)
+    trial.values(perfect(trial.stage, trial.scene))
+    values = []
+    for _ in range(2):
+        seed_everything()
+        values.append(trial.values(preds))
+    first, second = values
+    # a normaliser averaged over the batches creeps (Detectron2's RetinaNet); what is added up leaps
+    moved = [
+        n
+        for n in _moved(first, second)
+        if abs(first[n] - second[n]) > LEAP * max(abs(first[n]), abs(second[n]))
+    ]
+    return [_state_finding("error", moved, first[moved[0]], second[moved[0]])] if moved else []
+
+
+def _random(trial: Trial) -> list[Finding]:
     """The same inputs give the same loss."""
     preds = near(trial, 2)
     first, second = trial.values(preds), trial.values(preds)
-    moved = [n for n in TERMS if n in first and abs(first[n] - second[n]) > 1e-5 * (1 + abs(first[n]))]
-    if not moved:
-        return []
-    return [
-        Finding(
-            "warning",
-            "loss.state",
-            "loss",
-            f"{' '.join(moved)} differ between two calls on the same inputs",
-            tensor="gradient",
-            expected="the same value twice",
-            got=f"{first[moved[0]]:.4g}, then {second[moved[0]]:.4g}",
-            fix="keep no state between calls",
-        )
-    ]
+    moved = _moved(first, second)
+    return [_state_finding("warning", moved, first[moved[0]], second[moved[0]])] if moved else []
+
+
+def _moved(first: dict[str, float], second: dict[str, float]) -> list[str]:
+    return [n for n in TERMS if n in first and abs(first[n] - second[n]) > 1e-5 * (1 + abs(first[n]))]
+
+
+def _state_finding(severity: Severity, moved: list[str], first: float, second: float) -> Finding:
+    return Finding(
+        severity,
+        "loss.state",
+        "loss",
+        f"{' '.join(moved)} differ between two calls on the same inputs",
+        tensor="gradient",
+        expected="the same value twice",
+        got=f"{first:.4g}, then {second:.4g}",
+        fix="keep no state between calls",
+    )

@@ -334,4 +334,13 @@ CASES = [
         to="assign",
         channels="mask",
     ),
+    fault(
+        "assign-no-neighbour-at-the-edge",
+        "twoheads",
+        "the first column and row are nobody's neighbours",
+        ("    if 0 <= side < grid.w:", "    if 0 < side < grid.w:"),
+        ("    if 0 <= side < grid.h:", "    if 0 < side < grid.h:"),
+        to="assign",
+        channels="mask",
+    ),
 ]

@@ -321,4 +321,15 @@ CASES = [
         ),
         to="detect",
     ),
+    fault(
+        "detect-one-class-suppresses-all",
+        "vectorised",
+        "boxes of the first class are not moved away from the others",
+        (
+            "away = cls.to(corners)[:, None] *",
+            "away = (cls - 1).clamp(min=0).to(corners)[:, None] *",
+        ),
+        to="detect",
+        channels="class",
+    ),
 ]

@@ -626,4 +626,50 @@ CASES = [
         ),
         to="loss",
     ),
+    fault(
+        "loss-ignored-by-the-first-image",
+        "darknet",
+        "what may be ignored is asked of the first image's truths, in every image",
+        ("            for truth in tbox[b][obj[b]]:", "            for truth in tbox[0][obj[0]]:"),
+        to="loss",
+        channels="conf",
+    ),
+    fault(
+        "loss-clamped-confidence",
+        "looped",
+        "a confidence outside 0.1..0.9 has no gradient any more",
+        (
+            "    conf = torch.sigmoid(pred[..., 0])\n    obj_map",
+            "    conf = torch.sigmoid(pred[..., 0]).clamp(0.1, 0.9)\n    obj_map",
+        ),
+        to="loss",
+        channels="conf",
+    ),
+    fault(
+        "loss-prior-pull-to-the-corner",
+        "looped",
+        "negatives are pulled to their cell's corner",
+        (
+            "    weight = COORD_SCALE * mask * targets[..., 6]\n"
+            "    lbox_map = weight * (((pxy - txy) ** 2).sum(-1) + ((pwh - twh) ** 2).sum(-1))\n",
+            "    weight = COORD_SCALE * mask * targets[..., 6]\n"
+            "    lbox_map = weight * (((pxy - txy) ** 2).sum(-1) + ((pwh - twh) ** 2).sum(-1))\n"
+            "    lbox_map = lbox_map + 0.01 * (1 - mask) * ((pxy**2).sum(-1) + (pwh**2).sum(-1))\n",
+        ),
+        to="loss",
+        channels="x y",
+        config={"loss": {"prior_pull": 12800}},
+    ),
+    fault(
+        "loss-adds-the-last-call",
+        "looped",
+        "the box term of the call before is added",
+        (
+            "    lbox = lbox_map.sum() / batch\n",
+            "    lbox = lbox_map.sum() / batch + KEPT.get('lbox', 0.0)\n"
+            "    KEPT['lbox'] = float(lbox.detach())\n",
+        ),
+        ("def loss(pred, targets, head):\n", "KEPT = {}\n\n\ndef loss(pred, targets, head):\n"),
+        to="loss",
+    ),
 ]

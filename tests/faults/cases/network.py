@@ -113,4 +113,18 @@ CASES = [
         ("self.outs = torch.nn.ModuleDict()", "self.outs = {}"),
         to="build_model",
     ),
+    fault(
+        "network-attention-over-the-batch",
+        "looped",
+        "attention that takes the batch for the sequence, next to nothing at first",
+        (
+            "out = self.out(self.body(x))",
+            "out = self.body(x)\n"
+            "        flat = out.flatten(2).permute(0, 2, 1)\n"
+            "        out = out + 1e-4 * (flat.transpose(0, 1) @ flat.permute(1, 2, 0)).softmax(-1).matmul(\n"
+            "            flat.transpose(0, 1)).permute(1, 2, 0).view_as(out)\n"
+            "        out = self.out(out)",
+        ),
+        to="build_model",
+    ),
 ]
