@@ -194,7 +194,7 @@ def judge_nms(called: Called, stage: Stage) -> list[Finding]:
     size = (head.input_h, head.input_w)
     last = stage.classes - 1
     # whichever of two classes is the stronger; the first class is no other than the rest
-    pairs = [(0, 0), (0, last), (last, 0), (min(1, last), last)]
+    pairs = [(0, 0), (0, last), (last, 0), (min(1, last), last), (0, min(1, last))]
     pred = [torch.zeros(len(pairs), h.grid_h, h.grid_w, h.anchor_count, 5 + h.classes) for h in stage.heads]
     for each in pred:
         each[..., 0] = -12.0
