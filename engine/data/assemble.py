@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
 from .augment import Picture, augmented
+from .canvases import Canvases
 from .draws import BatchDraw, Draw, draw_rng
 from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
-from .letterbox import GREY, resized
+from .letterbox import resized
 from .mosaic import mosaic, tile_indices
 from .sample import Dataset, Floats, Image, Ints, Problem, Sample
 from .sizes import Size
@@ -99,6 +98,7 @@ class Assembler:
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
         self._decoded = DecodedImages(dataset.samples, largest, "none" if transform else cache, shared)
+        self._canvases = Canvases()
         self._truths = [_trained_on(sample, use_difficult) for sample in dataset.samples]
 
     @property
@@ -113,7 +113,7 @@ class Assembler:
 
     def _pack(self, batch: BatchDraw, load: Load) -> Packed:
         draws = batch.draws
-        images = _canvases(len(draws), batch.input_wh)
+        images = self._canvases.take(len(draws), batch.input_wh)
         canvases = images.numpy()
 
         def attempt(place: int) -> _Loaded | UnreadableImage:
@@ -243,16 +243,6 @@ def _relative(boxes: Floats, input_wh: Size) -> Floats:
 def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
     keep = ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
     return (sample.boxes, sample.labels) if keep.all() else (sample.boxes[keep], sample.labels[keep])
-
-
-def _canvases(count: int, input_wh: Size) -> Tensor:
-    """``[count, H, W, 3]`` uint8, grey. In a loading process it stands in shared memory from the start, so
-    that sending it is no copy."""
-    shape = (count, input_wh[1], input_wh[0], 3)
-    if get_worker_info() is None:
-        return torch.full(shape, GREY, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape).fill_(GREY)
 
 
 def _frame(image: Image, place: Letterbox, canvas: Image) -> None:

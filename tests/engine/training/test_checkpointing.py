@@ -1,0 +1,78 @@
+"""How often a run is kept: at the ends of epochs, as often as the writing's share of the time allows."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.config import load_config
+from engine.runs import events as ev
+from engine.training import checkpointing
+from engine.training.session import Training
+
+EPOCHS = 6
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def make(config: Path, run: Path, resume: bool = False) -> Training:
+    values = load_config(config, [f"train.epochs={EPOCHS}", "train.eval_every=0", "data.val="])
+    return Training(values, run, source=config, code=None, resume=resume)
+
+
+def kept(events: list[ev.Event]) -> list[int]:
+    """The epochs after which the run was kept."""
+    return [event.epoch for event in events if isinstance(event, ev.CheckpointSaved) and not event.best]
+
+
+def test_where_writing_costs_next_to_nothing_every_epoch_is_kept(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointing, "MOST_SHARE", 1e9)
+    training = make(tiny_config, tmp_path / "run")
+    queue = training.feed.subscribe()
+    training.run()
+    assert kept(queue.drain()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_where_it_is_dear_the_first_and_the_last_are(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointing, "MOST_SHARE", 1e-9)
+    training = make(tiny_config, tmp_path / "run")
+    queue = training.feed.subscribe()
+    training.run()
+    assert kept(queue.drain()) == [1, EPOCHS]
+
+
+def test_a_pause_at_the_end_of_an_epoch_is_kept(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who pauses there may well leave for good."""
+    monkeypatch.setattr(checkpointing, "MOST_SHARE", 1e-9)
+    training = make(tiny_config, tmp_path / "run")
+    queue = training.feed.subscribe()
+    training.control.to_epoch_end()
+    thread = threading.Thread(target=training.run)
+    thread.start()
+    seen: list[ev.Event] = []
+    for times in (1, 2):
+        while pauses(seen) < times:
+            assert queue.arrived.wait(30)
+            seen += queue.drain()
+        if times == 2:
+            training.control.resume()
+        else:
+            training.control.to_epoch_end()
+    thread.join(30)
+    assert kept(seen + queue.drain()) == [1, 2, EPOCHS]
+
+
+def pauses(seen: list[ev.Event]) -> int:
+    return sum(isinstance(event, ev.StateChanged) and event.state == "paused" for event in seen)
