@@ -76,7 +76,8 @@ def _title(done: Imported) -> Text:
     if done.epochs:
         whole = sum(bool(epoch["complete"]) for epoch in done.epochs)
         rest = len(done.epochs) - whole
-        parts.append(f"{len(done.epochs)} epochs" + (f", {rest} of them not complete" if rest else ""))
+        epochs = f"{len(done.epochs)} {'epoch' if len(done.epochs) == 1 else 'epochs'}"
+        parts.append(epochs + (f", {rest} of them not complete" if rest else ""))
     else:
         parts.append(f"{count(done.runs[0].steps)} iterations")
     if done.restarts:

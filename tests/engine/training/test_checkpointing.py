@@ -31,24 +31,19 @@ def kept(events: list[ev.Event]) -> list[int]:
     return [event.epoch for event in events if isinstance(event, ev.CheckpointSaved) and not event.best]
 
 
-def test_where_writing_costs_next_to_nothing_every_epoch_is_kept(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("share", "epochs"),
+    [pytest.param(1e9, [1, 2, 3, 4, 5, 6], id="cheap"), pytest.param(1e-9, [1, EPOCHS], id="dear")],
+)
+def test_as_many_epochs_are_kept_as_the_writing_allows(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, epochs: list[int]
 ) -> None:
-    monkeypatch.setattr(checkpointing, "MOST_SHARE", 1e9)
+    """The first and the last always."""
+    monkeypatch.setattr(checkpointing, "MOST_SHARE", share)
     training = make(tiny_config, tmp_path / "run")
     queue = training.feed.subscribe()
     training.run()
-    assert kept(queue.drain()) == [1, 2, 3, 4, 5, 6]
-
-
-def test_where_it_is_dear_the_first_and_the_last_are(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpointing, "MOST_SHARE", 1e-9)
-    training = make(tiny_config, tmp_path / "run")
-    queue = training.feed.subscribe()
-    training.run()
-    assert kept(queue.drain()) == [1, EPOCHS]
+    assert kept(queue.drain()) == epochs
 
 
 def test_a_pause_at_the_end_of_an_epoch_is_kept(
