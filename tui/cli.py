@@ -250,7 +250,9 @@ def compare(
 
 @app.command(epilog="Example: yolotui export runs/voc-1 --format html --out report.html")
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder; for onnx a file of weights will do.")
+    ],
     name: Annotated[
         str,
         typer.Option(

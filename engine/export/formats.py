@@ -1,4 +1,5 @@
-"""What a run can be exported to: one row a format, whose work is imported when it is asked for."""
+"""What a run, or a network, can be exported to: one row a format, whose work is imported when it is asked
+for."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from pathlib import Path
 from ..errors import UserError
 from ..runs.folder import RunFolder
 
-Write = Callable[[RunFolder, Path, Path | None], list[str]]
-"""Writes a run to a path, where the run's network is used with the functions of a user's file; -> what was
-written, a line each. Raises ``UserError``."""
+Write = Callable[[Path, Path, Path | None], list[str]]
+"""Writes what stands at the first path to the second, where a network is used with the functions of a user's
+file; -> what was written, a line each. Raises ``UserError``."""
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,40 @@ class Format:
     write: Write
 
 
-def _csv(run: RunFolder, out: Path, _code: Path | None) -> list[str]:
+def _csv(run: Path, out: Path, _code: Path | None) -> list[str]:
     from .csv_tables import write_csv
 
-    return write_csv(run, out)
+    return write_csv(_history(run, "csv"), out)
 
 
-def _tensorboard(run: RunFolder, out: Path, _code: Path | None) -> list[str]:
+def _tensorboard(run: Path, out: Path, _code: Path | None) -> list[str]:
     from .tensorboard_events import write_tensorboard
 
-    return write_tensorboard(run, out)
+    return write_tensorboard(_history(run, "tensorboard"), out)
 
 
-def _html(run: RunFolder, out: Path, code: Path | None) -> list[str]:
+def _html(run: Path, out: Path, code: Path | None) -> list[str]:
     from .html_report import write_html
 
-    return write_html(run, out, code)
+    return write_html(_history(run, "html"), out, code)
 
 
-def _onnx(run: RunFolder, out: Path, code: Path | None) -> list[str]:
+def _onnx(source: Path, out: Path, code: Path | None) -> list[str]:
     from .onnx import write_onnx
 
-    return write_onnx(run, out, code)
+    if not source.is_file():
+        RunFolder.open(source)
+    return write_onnx(source, out, code)
+
+
+def _history(run: Path, name: str) -> RunFolder:
+    if run.is_file():
+        raise UserError(
+            f"is a file: weights alone have no history to write as {name}",
+            where=run,
+            fix="name a run's folder, or --format onnx",
+        )
+    return RunFolder.open(run)
 
 
 FORMATS: dict[str, Format] = {
@@ -53,15 +66,16 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def export(run: Path, name: str, out: Path | None = None, code: Path | None = None) -> list[str]:
-    """Write the run in the folder ``run`` in the format ``name``; -> what was written, a line each.
+def export(source: Path, name: str, out: Path | None = None, code: Path | None = None) -> list[str]:
+    """Write the run in the folder ``source`` in the format ``name``; -> what was written, a line each. onnx
+    takes a file of weights as well (.safetensors, or Darknet's with the cfg beside it).
 
-    ``out``: a folder (csv, tensorboard) or a file (html, onnx); without it, one named after the run in the
-    current folder. ``code``: the user's file of functions, which a run never executes by itself. Raises
-    ``UserError``.
+    ``out``: a folder (csv, tensorboard) or a file (html, onnx); without it, one named after the run or the
+    weights in the current folder. ``code``: the user's file of functions, which a run never executes by
+    itself. Raises ``UserError``.
     """
     chosen = FORMATS.get(name)
     if chosen is None:
         raise UserError(f"no format {name!r}", where="--format", fix=f"there are: {', '.join(FORMATS)}")
-    folder = RunFolder.open(run)
-    return chosen.write(folder, out if out is not None else Path(f"{folder.name}{chosen.ending}"), code)
+    stem = source.stem if source.is_file() else source.resolve().name
+    return chosen.write(source, out if out is not None else Path(f"{stem}{chosen.ending}"), code)

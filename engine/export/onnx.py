@@ -21,20 +21,22 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_atomically
-from ..nets.onnx import BLUEPRINT, IMAGES, MODULES, need_extra
+from ..nets.onnx import BLUEPRINT, IMAGES, MODULES, is_onnx, need_extra
 from ..predictor import Predictor, load_predictor
-from ..runs.folder import RunFolder
 
 LARGEST = 2**31 - 1
 """Bytes: ONNX files are protobuf messages, which cannot be larger."""
 
 
-def write_onnx(run: RunFolder, out: Path, code: Path | None) -> list[str]:
-    """The run's ``best`` weights where it validated, else ``last``; -> what was written, a line each.
+def write_onnx(source: Path, out: Path, code: Path | None) -> list[str]:
+    """Of a file of weights, or of a run: its ``best`` where it validated, else ``last``; -> what was written,
+    a line each.
 
     ``code``: the user's file, where it holds ``build_model``. Raises ``UserError``.
     """
-    predictor = load_predictor(str(run.path), code, device="cpu")
+    if is_onnx(source):
+        raise UserError("is an ONNX file already", where=source, fix="name a run or a file of its weights")
+    predictor = load_predictor(str(source), code, device="cpu")
     export_onnx(predictor, out)
     width, height = predictor.blueprint.input_wh
     size = out.stat().st_size / 1e6

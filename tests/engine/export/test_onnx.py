@@ -22,6 +22,7 @@ from engine.scoring import evaluate_config
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
+from engine.export.formats import export  # noqa: E402
 from engine.export.onnx import export_onnx  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -93,6 +94,30 @@ def test_the_same_logits_and_detections_on_real_pictures(
 def _run(path: Path, batch: torch.Tensor) -> list[np.ndarray]:
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return list(session.run(None, {"images": batch.contiguous().numpy()}))
+
+
+def test_darknets_weights_are_exported_as_they_lie(tmp_path: Path, shared_data: Path) -> None:
+    weights = shared_data / "darknet" / "models" / "MobileNetV2-YOLO-Fastest-voc.weights"
+    said = export(weights, "onnx", tmp_path / "fast.onnx")
+    assert str(weights) in said[0]
+    ours, theirs = (load_predictor(str(path), device="cpu") for path in (weights, tmp_path / "fast.onnx"))
+    image = read_image(shared_data / "darknet" / "images" / "dog.jpg")
+    (a,), (b,) = ours.detect([image]), theirs.detect([image])
+    assert len(a) == len(b) > 0
+    np.testing.assert_allclose(a[:, :4], b[:, :4], atol=0.1)
+    np.testing.assert_allclose(a[:, 4], b[:, 4], atol=1e-3)
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(
+    exported: dict[str, tuple[Predictor, Path]], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="weights alone have no history to write as csv"):
+        export(demo_weights(), "csv", tmp_path / "out")
+    with pytest.raises(UserError, match="is an ONNX file already"):
+        export(exported["demo"][1], "onnx", tmp_path / "again.onnx")
+    with pytest.raises(UserError, match=r"gone\.weights"):
+        export(tmp_path / "gone.weights", "onnx", tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_any_batch_size(exported: dict[str, tuple[Predictor, Path]]) -> None:
