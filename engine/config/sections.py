@@ -106,7 +106,8 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     epochs: Annotated[int, Field(ge=1)] = 160
     minutes: NotNegative = 0
-    """A wish: turned into a number of steps once, from the measured speed; overrides ``epochs``."""
+    """A wish: turned into a number of steps once, from the measured speed; ``epochs`` is the most there are.
+    0: ``epochs`` alone decides."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     lr: Positive = 1e-3
     warmup_epochs: NotNegative = 1.0

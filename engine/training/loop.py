@@ -338,6 +338,10 @@ class Loop:
             f"{self.config.train.minutes:g} minutes at {seconds * 1e3:.0f} ms a step: "
             f"{self.total_steps} steps, {self.total_steps / self.steps_per_epoch:.1f} epochs"
         )
+        most = self.config.train.epochs * self.steps_per_epoch
+        if self.total_steps > most:  # few images are learnt by heart long before the time is up
+            self.total_steps = most
+            self._log(f"train.epochs = {self.config.train.epochs} is the most: {most} steps")
 
     def _announce(self) -> None:
         self.emit(

@@ -81,7 +81,7 @@ def test_by_the_minutes_and_with_rare_validations(
     tiny_config: Path, tmp_path: Path, course: list[float]
 ) -> None:
     course += [0.3, 0.2]
-    overrides = ("train.patience=1", "train.eval_every=2", "train.minutes=1")
+    overrides = ("train.patience=1", "train.eval_every=2", "train.minutes=1", "train.epochs=100000")
     ended = make(tiny_config, tmp_path / "run", *overrides).run()
     assert (ended.status, ended.epoch) == ("finished", 4)
 

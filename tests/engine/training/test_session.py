@@ -191,9 +191,19 @@ def test_an_error_in_the_users_code_ends_the_run_with_its_line(tiny_config: Path
     assert "Traceback" in (tmp_path / "run/log.txt").read_text()
 
 
+def test_minutes_make_no_more_than_the_epochs(tiny_config: Path, tmp_path: Path) -> None:
+    events = train(tiny_config, tmp_path / "run", "train.minutes=5", "train.epochs=2")
+    (started,) = of_kind(events, ev.RunStarted)
+    assert (started.total_steps, started.epochs) == (6, 2)
+    said = [line.text for line in of_kind(events, ev.LogLine)]
+    assert any(text == "train.epochs = 2 is the most: 6 steps" for text in said), said
+
+
 def test_minutes_become_steps_once(tiny_config: Path, tmp_path: Path) -> None:
     started = time.monotonic()
-    events = train(tiny_config, tmp_path / "run", "train.minutes=0.1", "train.eval_every=0")
+    events = train(
+        tiny_config, tmp_path / "run", "train.minutes=0.1", "train.epochs=100000", "train.eval_every=0"
+    )
     took = time.monotonic() - started
     (begun,) = of_kind(events, ev.RunStarted)
     assert len(of_kind(events, ev.StepDone)) == begun.total_steps > 9
