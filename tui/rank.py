@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ GRACE = 20.0
 
 
 def train_rank(config: Config, source: Path, code: Path | None, run: Path | None, resume: bool) -> int:
-    """Returns the exit code."""
+    """Returns the exit code, or ends the process with it."""
     group = Group.join(config.train.device)
     try:
         chosen = group.tell(choose_run(source, run, resume) if group.leads else None)
@@ -41,13 +40,7 @@ def train_rank(config: Config, source: Path, code: Path | None, run: Path | None
             time.sleep(LEADER_FIRST)
         return USAGE if isinstance(error, LeaderFailed) else FAILED
     status = _lead(training) if group.leads else _take_part(training)
-    if status == 0:
-        group.close()
-        return 0
-    # what is left of the connections is not waited for
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    group.leave(status)  # noqa: RET503  (it ends the process)
 
 
 def _lead(training: Training) -> int:
