@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from engine.config import Config
 from engine.runs.choosing import choose_run
@@ -26,8 +27,8 @@ GRACE = 20.0
 """Seconds after a signal: a step that waits for a rank that is gone does not come back (NCCL's)."""
 
 
-def train_rank(config: Config, source: Path, code: Path | None, run: Path | None, resume: bool) -> int:
-    """Returns the exit code, or ends the process with it."""
+def train_rank(config: Config, source: Path, code: Path | None, run: Path | None, resume: bool) -> NoReturn:
+    """Ends the process with the exit code."""
     group = Group.join(config.train.device)
     try:
         chosen = group.tell(choose_run(source, run, resume) if group.leads else None)
@@ -38,9 +39,8 @@ def train_rank(config: Config, source: Path, code: Path | None, run: Path | None
             complain(str(error))
         else:
             time.sleep(LEADER_FIRST)
-        return USAGE if isinstance(error, LeaderFailed) else FAILED
-    status = _lead(training) if group.leads else _take_part(training)
-    group.leave(status)  # noqa: RET503  (it ends the process)
+        group.leave(USAGE if isinstance(error, LeaderFailed) else FAILED)
+    group.leave(_lead(training) if group.leads else _take_part(training))
 
 
 def _lead(training: Training) -> int:

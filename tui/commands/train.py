@@ -49,7 +49,7 @@ def _train(
             raise UserError("a launcher has started several already", where="--nproc", fix="leave it out")
         from ..rank import train_rank
 
-        return train_rank(config, source, code, run, resume)
+        train_rank(config, source, code, run, resume)
     interactive = is_interactive() and not headless
     if nproc > 1:
         check_batch(config, nproc)
