@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# no test asserts a time: a busy machine draws and runs examples slowly
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core a worker: two threads each would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
