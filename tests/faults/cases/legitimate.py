@@ -386,4 +386,15 @@ CASES = [
     fault(
         "no-file", "looped", "a sound data set and no file of the user's", to=(), code=False, expected="none"
     ),
+    legitimate(
+        "right-prior-pull",
+        "looped",
+        "negatives that overlap no truth are pulled to their priors",
+        (
+            LBOX,
+            LBOX
+            + "    lbox_map = lbox_map + 0.01 * negative * (((pxy - 0.5) ** 2).sum(-1) + (pwh**2).sum(-1))\n",
+        ),
+        config={"loss": {"prior_pull": 12800}},
+    ),
 ]
