@@ -22,6 +22,7 @@ from .nets.registry import build_network, head_strides
 from .yolo.detector import Detector
 from .yolo.loss import LossProfile
 from .yolo.plugin import UserFunctions
+from .yolo.views import SYMMETRIES, Symmetry
 
 AnchorTable = tuple[tuple[tuple[float, float], ...], ...]
 """Per head, per anchor: width and height in grid units."""
@@ -38,11 +39,14 @@ class Blueprint:
     anchors: AnchorTable
     cfg: str = ""
     """The text of a Darknet cfg: the network must not depend on a file that may go."""
+    symmetries: tuple[Symmetry, ...] = ()
+    """What the training pictures were laid in at random; weights of other programs do not say."""
 
     @classmethod
     def of(cls, config: Config, classes: tuple[str, ...], anchors: AnchorTable) -> Blueprint:
         cfg = read_cfg(Path(config.model.cfg)).text if config.model.cfg else ""
-        return cls(config.model, config.layout, config.loss, classes, anchors, cfg)
+        drawn = tuple(name for name in SYMMETRIES if getattr(config.augment, name) > 0)
+        return cls(config.model, config.layout, config.loss, classes, anchors, cfg, drawn)
 
     @property
     def input_wh(self) -> tuple[int, int]:
@@ -95,6 +99,7 @@ class Blueprint:
             "classes": list(self.classes),
             "anchors": [[list(anchor) for anchor in head] for head in self.anchors],
             **({"cfg": self.cfg} if self.cfg else {}),
+            **({"symmetries": list(self.symmetries)} if self.symmetries else {}),
         }
 
     @classmethod
@@ -108,6 +113,7 @@ class Blueprint:
                 tuple(value["classes"]),
                 as_table(value["anchors"]),
                 str(value.get("cfg", "")),
+                tuple(name for name in SYMMETRIES if name in value.get("symmetries", ())),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise UserError(

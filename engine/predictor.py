@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from .data.letterbox import letterbox
 from .data.sample import Image
 from .device import Compute, choose_compute
 from .errors import UserError
+from .layout import Head
 from .nets.darknet.beside import class_names, need_cfg
 from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
@@ -26,8 +28,10 @@ from .nets.darknet.transfer import is_darknets
 from .nets.onnx import OnnxNetwork, is_onnx
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
-from .yolo.detector import Detector
+from .yolo.detect import MOST, undo_letterbox
+from .yolo.detector import Detector, Pred
 from .yolo.plugin import UserFunctions, load_functions
+from .yolo.views import PLAIN, View, merged, views_of
 
 DETECT_CONF, DETECT_IOU = 0.25, 0.45
 
@@ -42,6 +46,8 @@ class Predictor:
     compute: Compute
     source: str
     """Where the weights came from, for a line on the screen."""
+    views: tuple[View, ...] = PLAIN
+    """How each picture is laid; more than one: test-time augmentation."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,11 +79,55 @@ class Predictor:
         self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
     ) -> list[Tensor]:
         """uint8 RGB inputs ``[B, 3, H, W]``, already letterboxed, and the originals' (height, width)."""
-        compute = self.compute
-        inputs = images.to(compute.device).contiguous(memory_format=compute.memory_format)
-        with compute.autocasting():
-            pred = self.model(inputs.float().div_(255))
-        return self.detector.detect(pred, sizes, conf=conf, iou=iou)
+        images = images.to(self.compute.device)
+        if len(self.views) == 1:
+            return self.detector.detect(self._predict(images), sizes, conf=conf, iou=iou)
+        found = [self._looked(view, images, conf / len(self.views), iou) for view in self.views]
+        merge = partial(merged, iou=iou, conf=conf, most=MOST)
+        return [
+            _on_original(merge(looks), self.detector.heads[0], size)
+            for looks, size in zip(zip(*found, strict=True), sizes, strict=True)
+        ]
+
+    def _predict(self, images: Tensor) -> Pred:
+        inputs = images.contiguous(memory_format=self.compute.memory_format)
+        with self.compute.autocasting():
+            return self.model(inputs.float().div_(255))  # type: ignore[no-any-return]
+
+    def _looked(self, view: View, images: Tensor, conf: float, iou: float) -> list[Tensor]:
+        """What is found from one view, in pixels of the input as it came."""
+        width, height = self.blueprint.input_wh
+        across, down = view.size((width, height))
+        # as if the input were the picture: only so does a mirrored letterbox lie exactly where it was
+        rows = self.detector.at((across, down)).detect(
+            self._predict(view.of(images)), [(down, across)] * len(images), conf=conf, iou=iou
+        )
+        return [torch.cat((view.back(each[:, :4], width, height), each[:, 4:]), dim=1) for each in rows]
+
+    def looking_all_ways(self) -> Predictor:
+        """With test-time augmentation: every way to lay a picture that the training has drawn. Raises
+        ``UserError`` where that is only one."""
+        blueprint = self.blueprint
+        names = [name for name in blueprint.symmetries if name != "transpose" or self._can_transpose()]
+        if not names:
+            raise UserError(
+                "names no flip_x, flip_y or transpose that its training pictures were drawn with",
+                where=f"--tta {self.source}",
+                fix="leave out --tta, or train with [augment] flip_x",
+            )
+        return replace(self, views=views_of(names))
+
+    def _can_transpose(self) -> bool:
+        """An input as high as it is wide, or a network of ours, which takes one of any shape."""
+        width, height = self.blueprint.input_wh
+        fixed = isinstance(self.model, OnnxNetwork) or self.detector.user.get("build_model") is not None
+        return width == height or not fixed
+
+
+def _on_original(rows: Tensor, head: Head, size: tuple[int, int]) -> Tensor:
+    """Rows in pixels of the input -> of the original picture of ``size`` (height, width)."""
+    scale = rows.new_tensor([head.input_w, head.input_h] * 2)
+    return torch.cat((undo_letterbox(rows[:, :4] / scale, head, size), rows[:, 4:]), dim=1)
 
 
 def load_predictor(

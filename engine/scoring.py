@@ -73,13 +73,16 @@ def evaluate_config(
     split: str = "",
     code: Path | None = None,
     progress: Progress | None = None,
+    tta: bool = False,
 ) -> Scores:
-    """AP of weights on a config's split (its ``val`` where none is named). Raises ``UserError``."""
+    """AP of weights on a config's split (its ``val`` where none is named), with ``tta`` looked at from all
+    sides. Raises ``UserError``."""
     split = split or config.data.val
     if not split:
         raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")
     code = code or (Path(config.code.file) if config.code.file else None)
     predictor = load_predictor(weights, code, config=config)
+    predictor = predictor.looking_all_ways() if tta else predictor
     dataset = open_split(config.data, split)
     if tuple(dataset.classes) != predictor.classes:
         raise UserError(

@@ -30,6 +30,9 @@ app.add_typer(data, name="data", epilog="Example: yolotui data check configs/voc
 CONFIG = typer.Argument(metavar="CONFIG", help="A .toml file; see configs/.")
 CODE = typer.Option(metavar="FILE", help="A Python file whose functions replace the reference's.")
 SET = typer.Option("--set", metavar="a.b=c", help="Override a key of the config; may be given several times.")
+TTA = typer.Option(
+    "--tta", help="Look at each picture in every way the training mirrored and turned it, and merge."
+)
 JSON = typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
 
 
@@ -94,12 +97,13 @@ def detect(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the drawn pictures and videos go.")] = Path(
         "detections"
     ),
+    tta: Annotated[bool, TTA] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Find objects in images and videos: tables, drawn pictures and videos, the picture in the terminal."""
     from .commands.detect import detect as work
 
-    raise typer.Exit(work(images, weights, code, conf, iou, out, as_json))
+    raise typer.Exit(work(images, weights, code, conf, iou, out, tta, as_json))
 
 
 @app.command(
@@ -126,23 +130,24 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="JSON", help="Any detector's COCO-format results."),
     ] = None,
+    tta: Annotated[bool, TTA] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Average precision (VOC and COCO) of weights on a split, or of COCO-format results."""
     from .commands import evaluate as commands
 
-    if truth is not None and detections is not None and config is None and weights is None:
+    if truth is not None and detections is not None and config is None and weights is None and not tta:
         raise typer.Exit(commands.evaluate_files(truth, detections, as_json))
     if truth is not None or detections is not None:
         raise UserError(
-            "--truth and --detections go together and without CONFIG or --weights",
+            "--truth and --detections go together and without CONFIG, --weights or --tta",
             where="eval",
             fix="see yolotui eval --help",
         )
     if config is None or weights is None:
         missing = "CONFIG" if config is None else "--weights"
         raise UserError(f"{missing} is missing", where="eval", fix="see yolotui eval --help")
-    raise typer.Exit(commands.evaluate_split(config, weights, code, split, overrides or [], as_json))
+    raise typer.Exit(commands.evaluate_split(config, weights, code, split, overrides or [], tta, as_json))
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
         if dataset is not None:
             notes += describe(dataset)
     blueprint = _blueprint(config, train, kept, notes)
+    if user.get("transform"):  # in the place of our augmentation: nobody knows what it draws
+        blueprint = replace(blueprint, symmetries=())
     torch.manual_seed(config.train.seed)
     model = blueprint.network(user)
     if config.model.weights and kept is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from engine.errors import UserError
 from engine.predictor import demo_weights, find_weights, load_predictor
 from engine.scoring import evaluate_config
 from engine.training.session import Training
+from engine.yolo.views import SYMMETRIES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tiny_voc
@@ -87,6 +89,49 @@ def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
     assert set(document["coco"]) == {
         "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
     }  # fmt: skip
+
+
+def test_looking_from_both_sides_is_mirrored_with_the_picture(tmp_path: Path) -> None:
+    plain = load_predictor(str(demo_weights()), device="cpu")
+    both = plain.looking_all_ways()
+    assert len(both.views) == 2
+    sample = read_voc(draw_demo(tmp_path / "demo"), "test", list(plain.classes), 1).samples[0]
+    picture = read_image(sample.path)
+    (here,) = both.detect([picture])
+    (there,) = both.detect([np.ascontiguousarray(picture[:, ::-1])])
+    assert len(here) == len(there) > 0
+    mirrored = there.copy()
+    mirrored[:, (0, 2)] = picture.shape[1] - there[:, (2, 0)]
+    np.testing.assert_allclose(mirrored, here, atol=1e-2)
+    (alone,) = plain.detect([picture])
+    (other,) = plain.detect([np.ascontiguousarray(picture[:, ::-1])])
+    assert np.abs(alone[0, 4] - other[0, 4]) > 1e-3, "else there was nothing to average"
+
+
+def test_all_eight_ways_of_an_input_that_is_no_square(run: tuple[Path, Path]) -> None:
+    plain = load_predictor(str(run[0]))
+    blueprint = replace(plain.blueprint, symmetries=SYMMETRIES)
+    around = replace(plain, blueprint=blueprint).looking_all_ways()
+    assert len(around.views) == 8
+    # letterboxed with a border on two sides, of an odd number of pixels
+    picture = np.random.default_rng(0).integers(0, 255, (61, 45, 3), np.uint8)
+    (here,) = around.detect([picture], conf=0.001)
+    (there,) = around.detect([np.ascontiguousarray(picture[::-1])], conf=0.001)
+    assert len(here) == len(there) > 0
+    assert sorted(there[:, 4].tolist()) == pytest.approx(sorted(here[:, 4].tolist()), abs=0.01)
+    assert around.detect([picture, picture], conf=1.0)[1].shape == (0, 6)
+
+
+def test_weights_that_know_no_symmetry_are_not_looked_at_from_all_sides(run: tuple[Path, Path]) -> None:
+    plain = load_predictor(str(run[0]))
+    blueprint = replace(plain.blueprint, symmetries=())
+    with pytest.raises(UserError, match=r"--tta .*names no flip_x, flip_y or transpose"):
+        replace(plain, blueprint=blueprint).looking_all_ways()
+
+
+def test_a_split_is_scored_from_all_sides(run: tuple[Path, Path]) -> None:
+    config = load_config(run[1])
+    assert evaluate_config(config, str(run[0]), tta=True).images == 6
 
 
 def test_what_does_not_fit_is_refused(run: tuple[Path, Path], tmp_path: Path) -> None:

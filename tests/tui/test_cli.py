@@ -92,6 +92,7 @@ def test_version(tmp_path: Path) -> None:
         (["detect", "a.jpg", "--conf", "3"], ["--conf"]),
         (["eval"], ["CONFIG"]),
         (["eval", "--truth", "a.json"], ["--detections"]),
+        (["eval", "--truth", "a.json", "--detections", "b.json", "--tta"], ["--tta"]),
         (["eval", "--truth", "a.json", "--detections", "b.json"], ["a.json"]),
         (["runs", "nothere"], ["nothere"]),
     ],

@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(named: list[Path], out: Path, as_json: bool = False) -> int:
-    return detect(named, WEIGHTS, None, 0.25, 0.45, out, as_json)
+def call(named: list[Path], out: Path, as_json: bool = False, tta: bool = False) -> int:
+    return detect(named, WEIGHTS, None, 0.25, 0.45, out, tta, as_json)
 
 
 def test_one_document_tells_pictures_frames_and_what_was_not_read(
@@ -65,6 +65,23 @@ def test_one_document_tells_pictures_frames_and_what_was_not_read(
     assert "d.jpg" in lines[0]
     assert "e.mp4" in lines[1]
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.jpg", "b.avi", "c.png"]
+
+
+def test_looked_at_from_all_sides_it_finds_the_same_a_little_elsewhere(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for tta in (False, True):
+        assert call([folder / "a.jpg"], tmp_path / "out", as_json=True, tta=tta) == 0
+        found.append(json.loads(capsys.readouterr().out)["images"][0]["detections"])
+    plain, around = ([each for each in one if each["score"] > 0.7] for one in found)
+    assert plain != around
+    assert 0 < len(around) <= len(plain) + 1, "only what is seen from both sides keeps its score"
+    for one in around:
+        assert any(
+            one["class"] == other["class"] and one["box"] == pytest.approx(other["box"], abs=5)
+            for other in found[0]
+        )
 
 
 def test_the_drawn_film_has_the_rate_and_size_of_its_source(folder: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def detect(
     conf: float,
     iou: float,
     out: Path,
+    tta: bool,
     as_json: bool,
 ) -> int:
     """Returns the exit code: 2 where a file could not be read, the others are done all the same."""
@@ -53,6 +54,7 @@ def detect(
         from engine.predictor import load_predictor
 
     predictor = load_predictor(weights, code)
+    predictor = predictor.looking_all_ways() if tta else predictor
     work = _Work(predictor, conf, iou, _saved_names(paths, out), as_json)
     with closing(work.report):
         for films, some in groupby(paths, _is_film):

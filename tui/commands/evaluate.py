@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def evaluate_split(
-    source: Path, weights: str, code: Path | None, split: str, overrides: list[str], as_json: bool
+    source: Path,
+    weights: str,
+    code: Path | None,
+    split: str,
+    overrides: list[str],
+    tta: bool,
+    as_json: bool,
 ) -> int:
     config = load_config(source, overrides)
     from engine.scoring import evaluate_config
 
-    _report(evaluate_config(config, weights, split, code, counter("images")), as_json)
+    _report(evaluate_config(config, weights, split, code, counter("images"), tta), as_json)
     return 0
 
 
