@@ -23,7 +23,7 @@ from .canvases import Canvases
 from .draws import BatchDraw, Draw, draw_rng
 from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
-from .letterbox import resized
+from .letterbox import grey_around, resized
 from .mosaic import mosaic, tile_indices
 from .sample import Dataset, Floats, Image, Ints, Problem, Sample
 from .sizes import Size
@@ -66,7 +66,7 @@ class _Loaded:
 
 
 Load = Callable[[Draw, Image], _Loaded]
-"""Draws an image onto a canvas: grey, RGB."""
+"""Draws an image onto a canvas of any content, RGB, all of it."""
 
 
 class Assembler:
@@ -246,8 +246,10 @@ def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
 
 
 def _frame(image: Image, place: Letterbox, canvas: Image) -> None:
-    """The whole picture, BGR, into its letterbox on a grey canvas, RGB."""
-    inner = canvas[place.top : place.top + place.new_h, place.left : place.left + place.new_w]
+    """The whole picture, BGR, into its letterbox, grey around it: a canvas, RGB."""
+    right, bottom = place.left + place.new_w, place.top + place.new_h
+    grey_around(canvas, place.left, place.top, right, bottom)
+    inner = canvas[place.top : bottom, place.left : right]
     cv2.cvtColor(resized(image, place.new_w, place.new_h), cv2.COLOR_BGR2RGB, dst=inner)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import AugmentConfig
 from ..letterbox import Letterbox
-from .letterbox import resized
+from .letterbox import GREY, grey_around, resized
 from .sample import Bools, Floats, Image, Ints
 
 LUMA = np.array([0.114, 0.587, 0.299])
@@ -112,10 +112,13 @@ class Placement:
         return np.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), axis=1).astype(np.float32)
 
     def paint(self, image: Image, canvas: Image, colour: Colour) -> None:
-        """Draw ``image``, BGR, onto ``canvas``, RGB (a view will do); only what is seen is worked on."""
+        """Draw ``image``, BGR, onto ``canvas``, RGB (a view will do), grey where it does not reach; only what
+        is seen is worked on."""
         x, y = self.x, self.y
         if not (x.seen(canvas.shape[1]) and y.seen(canvas.shape[0])):
+            canvas[:] = GREY
             return
+        grey_around(canvas, x.start, y.start, x.stop, y.stop)
         part = resized(image[y.first : y.last, x.first : x.last], x.stop - x.start, y.stop - y.start)
         if x.mirrored or y.mirrored:
             part = cv2.flip(part, -1 if x.mirrored and y.mirrored else int(x.mirrored))  # type: ignore[assignment]
@@ -176,8 +179,8 @@ def window(
 def augmented(
     picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator, canvas: Image
 ) -> tuple[Floats, Ints]:
-    """Draw a picture onto the input's grey canvas, RGB, changed from where its letterbox ``place`` would put
-    it. Its boxes come back in pixels of the input; those cut below ``min_visible`` are gone.
+    """Draw a picture onto the input's canvas, RGB, changed from where its letterbox ``place`` would put it.
+    Its boxes come back in pixels of the input; those cut below ``min_visible`` are gone.
 
     A transposed one has another shape than its letterbox: a window of it is taken, at the same scale.
     """

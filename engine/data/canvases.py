@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from .letterbox import GREY
 from .sizes import Size
 
 MOST = 8
@@ -23,7 +22,7 @@ MOST = 8
 
 
 class Canvases:
-    """Grey batches ``[count, H, W, 3]`` uint8. One thread takes from it; it travels empty."""
+    """Batches ``[count, H, W, 3]`` uint8, of any content. One thread takes from it; it travels empty."""
 
     def __init__(self) -> None:
         self._kept: list[NDArray[np.uint8]] = []
@@ -33,10 +32,8 @@ class Canvases:
         shape = (count, input_wh[1], input_wh[0], 3)
         if get_worker_info() is not None:
             storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
-            return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape).fill_(GREY)
-        buffer = self._free(shape)
-        buffer.fill(GREY)
-        return torch.from_numpy(buffer)
+            return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+        return torch.from_numpy(self._free(shape))
 
     def _free(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         for place in range(len(self._kept)):

@@ -28,6 +28,12 @@ def letterbox(image: Image, input_wh: tuple[int, int]) -> tuple[Image, Letterbox
     return framed(resized(image, place.new_w, place.new_h), place), place
 
 
+def grey_around(canvas: Image, left: int, top: int, right: int, bottom: int) -> None:
+    """Everything but that part of a canvas made grey: what is painted next need not be written twice."""
+    canvas[:top] = canvas[bottom:] = GREY
+    canvas[top:bottom, :left] = canvas[top:bottom, right:] = GREY
+
+
 def framed(fitted: Image, place: Letterbox) -> Image:
     """The already scaled picture on its grey canvas."""
     canvas = np.full((place.input_h, place.input_w, 3), GREY, np.uint8)

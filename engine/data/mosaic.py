@@ -26,7 +26,7 @@ def tile_indices(rng: np.random.Generator, own: int, images: int) -> list[int]:
 def mosaic(
     pictures: Sequence[Picture], augment: AugmentConfig, rng: np.random.Generator, canvas: Image
 ) -> tuple[Floats, Ints]:
-    """Draw windows of four pictures onto the input's grey canvas, RGB. Their boxes come back in pixels of the
+    """Draw windows of four pictures onto the input's canvas, RGB. Their boxes come back in pixels of the
     input.
 
     Each tile has its own flips, turn, zoom, colour and window; boxes cut below ``min_visible`` are gone.

@@ -36,8 +36,9 @@ def paint_bounds(canvas: np.ndarray) -> np.ndarray:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
-def grey(size: tuple[int, int]) -> np.ndarray:
-    return np.full((size[1], size[0], 3), GREY, np.uint8)
+def used(size: tuple[int, int]) -> np.ndarray:
+    """A canvas with something on it, brighter than all that is painted here."""
+    return np.full((size[1], size[0], 3), 255, np.uint8)
 
 
 def coloured(image: np.ndarray, augment: AugmentConfig, seed: int) -> np.ndarray:
@@ -58,7 +59,7 @@ def test_the_box_follows_its_paint(box: tuple[int, int, int, int], seed: int, au
     place = Letterbox.fit(SIZE, SIZE)
     truth = np.array([box], np.float32)
     fitted = Picture(painted(box), truth, np.array([3]), place.new_w, place.new_h)
-    canvas = grey(SIZE)
+    canvas = used(SIZE)
     moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed), canvas)
     if not len(moved):
         assert augment is not FLIPS  # flips alone lose nothing
@@ -87,7 +88,7 @@ def test_in_a_mosaic_every_box_follows_its_paint(
         image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
         image[box[1] : box[3], box[0] : box[2]] = 60 * (number + 1)
         tiles.append(Picture(image, np.array([box], np.float32), np.array([number]), *SIZE))
-    canvas = grey(INPUT)
+    canvas = used(INPUT)
     moved, labels = mosaic(tiles, augment, np.random.default_rng(seed), canvas)
     assert len(set(labels.tolist())) == len(labels)
     for box, label in zip(moved, labels.tolist(), strict=True):
@@ -108,7 +109,7 @@ def test_a_transposed_picture_keeps_the_scale_of_its_objects_and_its_colours() -
     image[10:30, 20:60] = (10, 200, 90)
     truth = np.array([[20, 10, 60, 30]], np.float32)
     place = Letterbox.fit(SIZE, INPUT)
-    canvas = grey(INPUT)
+    canvas = used(INPUT)
     moved, _ = augmented(
         Picture(image, truth, np.array([0]), place.new_w, place.new_h),
         place,
@@ -128,7 +129,7 @@ def test_mosaic_tiles_cover_the_canvas_and_hidden_boxes_are_dropped() -> None:
     image = np.full((64, 96, 3), 9, np.uint8)
     whole = Picture(image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]), *INPUT)
     augment = AugmentConfig(min_visible=0.9, mosaic=1)
-    canvas = grey(INPUT)
+    canvas = used(INPUT)
     moved, _ = mosaic([whole] * 4, augment, np.random.default_rng(0), canvas)
     assert (canvas == 9).all()
     assert not len(moved)
@@ -139,7 +140,7 @@ def test_without_changes_it_is_the_letterbox() -> None:
     place = Letterbox.fit(SIZE, INPUT)
     fitted = np.repeat(image[:, :1], place.new_w, axis=1)[: place.new_h]
     fitted = np.ascontiguousarray(np.resize(fitted, (place.new_h, place.new_w, 3)))
-    canvas = grey(INPUT)
+    canvas = used(INPUT)
     moved, _ = augmented(
         Picture(fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0]), place.new_w, place.new_h),
         place,
@@ -157,7 +158,7 @@ def test_colour_leaves_the_borders_grey() -> None:
     place = Letterbox.fit((40, 64), (64, 64))
     image = np.full((64, 40, 3), (40, 120, 200), np.uint8)
     nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    canvas = grey((64, 64))
+    canvas = used((64, 64))
     augmented(
         Picture(image, *nothing, place.new_w, place.new_h), place, augment, np.random.default_rng(1), canvas
     )
