@@ -20,7 +20,7 @@ from ..letterbox import Letterbox
 from .letterbox import GREY, grey_around, resized
 from .sample import Bools, Floats, Image, Ints
 
-LUMA = np.array([0.114, 0.587, 0.299])
+LUMA = (0.114, 0.587, 0.299)
 """Grey of blue, green, red (ITU-R BT.601)."""
 
 
@@ -42,12 +42,17 @@ class Colour:
             return cls(None)
         rich = (1 + augment.saturation) ** saturation
         bright = (1 + augment.exposure) ** exposure * (1 + augment.brightness * light)
-        factors = bright * (1 + augment.gain * np.array(gains))
-        matrix = np.diag(factors)
-        if augment.hue or augment.saturation:
-            turned = _turned(2 * math.pi * augment.hue * hue)
-            matrix = factors[:, None] * (rich * turned + (1 - rich) * (LUMA @ turned))
-        return cls(matrix.astype(np.float32))
+        turned = _turned(2 * math.pi * augment.hue * hue)
+        grey = [sum(luma * row[k] for luma, row in zip(LUMA, turned, strict=True)) for k in range(3)]
+        # in plain numbers: numpy's calls, one for each of these few products, take longer than the pixels
+        matrix = [
+            [
+                bright * (1 + augment.gain * gain) * (rich * colour + (1 - rich) * light)
+                for colour, light in zip(row, grey, strict=True)
+            ]
+            for gain, row in zip(gains, turned, strict=True)
+        ]
+        return cls(np.array(matrix, np.float32))
 
     def paint(self, image: Image, canvas: Image) -> None:
         """``image``, BGR, changed and written to ``canvas``, **RGB** and of the same size, in one pass."""
@@ -104,12 +109,11 @@ class Placement:
 
     def boxes(self, boxes: Floats) -> Floats:
         """``[N, 4]`` x1, y1, x2, y2, mapped and put back in order."""
-        x, y = self.x.map(boxes[:, 0::2]), self.y.map(boxes[:, 1::2])
-        if self.x.mirrored:
-            x = x[:, ::-1]
-        if self.y.mirrored:
-            y = y[:, ::-1]
-        return np.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), axis=1).astype(np.float32)
+        mapped = np.empty_like(boxes, np.float32)
+        for axis, span in enumerate((self.x, self.y)):
+            ends = span.map(boxes[:, axis::2])
+            mapped[:, axis::2] = ends[:, ::-1] if span.mirrored else ends
+        return mapped
 
     def paint(self, image: Image, canvas: Image, colour: Colour) -> None:
         """Draw ``image``, BGR, onto ``canvas``, RGB (a view will do), grey where it does not reach; only what
@@ -213,9 +217,9 @@ def _areas(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _turned(angle: float) -> NDArray[np.float64]:
+def _turned(angle: float) -> tuple[tuple[float, float, float], ...]:
     """The turn about the grey axis that takes red towards green, for BGR: a third of a circle makes red
     green, green blue and blue red."""
     own, half = (1 + 2 * math.cos(angle)) / 3, (1 - math.cos(angle)) / 3
     ahead, behind = half + math.sin(angle) / math.sqrt(3), half - math.sin(angle) / math.sqrt(3)
-    return np.array([[own, ahead, behind], [behind, own, ahead], [ahead, behind, own]])
+    return (own, ahead, behind), (behind, own, ahead), (ahead, behind, own)

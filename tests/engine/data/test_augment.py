@@ -194,7 +194,7 @@ def test_hue_turns_the_colour_circle_and_leaves_grey_alone() -> None:
         image = np.full((2, 2, 3), 100, np.uint8)
         for seed in range(5):
             np.testing.assert_array_equal(coloured(image, augment, seed), 100)
-    third = Colour(_turned(2 * np.pi / 3).astype(np.float32))
+    third = Colour(np.array(_turned(2 * np.pi / 3), np.float32))
     for before, after in ((red, green), (green, blue), (blue, red)):
         canvas = np.zeros((1, 1, 3), np.uint8)
         third.paint(before[None, None, ::-1].copy(), canvas)
@@ -205,7 +205,7 @@ def test_hue_turns_the_colour_circle_and_leaves_grey_alone() -> None:
 def test_hue_turns_by_the_angle_that_is_asked_for(angle: int) -> None:
     image = np.full((1, 1, 3), (90, 110, 150), np.uint8)
     canvas = np.zeros_like(image)
-    Colour(_turned(np.radians(angle)).astype(np.float32)).paint(image, canvas)
+    Colour(np.array(_turned(np.radians(angle)), np.float32)).paint(image, canvas)
     before, after = (
         colorsys.rgb_to_hsv(*(colour / 255))[0] * 360 for colour in (image[0, 0, ::-1], canvas[0, 0])
     )
