@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -111,8 +112,24 @@ def test_text_has_a_table_for_few_and_a_line_for_many(
         copies[-1].write_bytes((folder / "a.jpg").read_bytes())
     assert call([*many, *copies], tmp_path / "out") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 2 + 2 + 7  # a film says where it was saved
-    assert [line.split()[0] for line in lines[5:]] == [str(path) for path in copies]
+    assert len(lines) == 2 + 2 + 2 + 7 + 1  # a film says where it was saved
+    above = Path(os.path.commonpath([folder, tmp_path]))
+    assert lines[1] == f"in {above}:"
+    assert [above / line.split()[0] for line in lines[6:-1]] == copies
+    assert lines[-1].startswith("9 pictures in ")
+    assert lines[-1].endswith(f"; saved in {tmp_path / 'out'}")
+
+
+def test_files_named_from_the_root_and_from_here_keep_their_names(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(8):
+        (tmp_path / f"copy{k}.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    named = [folder / "a.jpg", *(Path(f"copy{k}.jpg") for k in range(8))]
+    assert call(named, tmp_path / "out") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [str(path) for path in named]
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(folder: Path, tmp_path: Path) -> None:

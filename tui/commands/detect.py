@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -55,7 +56,8 @@ def detect(
 
     predictor = load_predictor(weights, code)
     predictor = predictor.looking_all_ways() if tta else predictor
-    work = _Work(predictor, conf, iou, _saved_names(paths, out), as_json)
+    names = _saved_names(paths, out)
+    work = _Work(predictor, conf, iou, names, _report(predictor, list(names), out, as_json))
     with closing(work.report):
         for films, some in groupby(paths, _is_film):
             if films:
@@ -71,17 +73,18 @@ class _Work:
     """The files of one call, in the order in which they were named."""
 
     def __init__(
-        self, predictor: Predictor, conf: float, iou: float, names: dict[Path, Path], as_json: bool
+        self,
+        predictor: Predictor,
+        conf: float,
+        iou: float,
+        names: dict[Path, Path],
+        report: TextReport | JsonReport,
     ) -> None:
         self.predictor = predictor
         self.conf, self.iou = conf, iou
         self.names = names
         self.classes = predictor.classes
-        self.report: TextReport | JsonReport = (
-            JsonReport(self.classes, predictor.source)
-            if as_json
-            else TextReport(self.classes, predictor.source, len(names) <= DETAILED)
-        )
+        self.report = report
         self.unread: list[dict[str, str]] = []
 
     def pictures(self, paths: list[Path]) -> None:
@@ -188,6 +191,16 @@ def _files(named: list[Path]) -> Iterator[Path]:
             )
         else:
             yield path
+
+
+def _report(predictor: Predictor, paths: list[Path], out: Path, as_json: bool) -> TextReport | JsonReport:
+    if as_json:
+        return JsonReport(predictor.classes, predictor.source)
+    try:
+        above = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # some named from the root, some from here
+        above = Path()
+    return TextReport(predictor.classes, predictor.source, len(paths) <= DETAILED, above, out)
 
 
 def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,15 @@ class Film:
 
 
 class TextReport:
-    """``detailed``: a table, and on a terminal the picture, for each; else a line."""
+    """``detailed``: a table, and on a terminal the picture, for each; else a line for each, named from the
+    folder ``above`` all of them, and one for all together. ``out``: where the drawn ones go."""
 
-    def __init__(self, classes: tuple[str, ...], source: str, detailed: bool) -> None:
+    def __init__(self, classes: tuple[str, ...], source: str, detailed: bool, above: Path, out: Path) -> None:
         self._classes, self._source, self._detailed = classes, source, detailed
+        self._above, self._out = above, out
+        self._started = time.perf_counter()
+        self._pictures = 0
+        self._objects: Counter[int] = Counter()
         self._begun = False
 
     def picture(self, drawn: Drawn) -> None:
@@ -58,7 +64,10 @@ class TextReport:
         height, width = drawn.image.shape[:2]
         size = f"{width} x {height}"
         if not self._detailed:
-            print(f"{drawn.path}  {size}  {self._counted(Counter(int(row[5]) for row in drawn.rows))}")
+            objects = Counter(int(row[5]) for row in drawn.rows)
+            self._pictures += 1
+            self._objects += objects
+            print(f"{self._short(drawn.path)}  {size}  {self._counted(objects)}")
             return
         count = len(drawn.rows)
         print(f"\n{drawn.path}  {size}  {count} object{'' if count == 1 else 's'}")
@@ -77,12 +86,17 @@ class TextReport:
 
     def film(self, film: Film) -> None:
         self._begin()
-        frames = f"{film.frames:,} frame{'' if film.frames == 1 else 's'}"
-        print(f"{film.path}  {film.width} x {film.height}, {frames} at {film.fps:g} a second", end="  ")
+        frames = f"{film.frames:,} frame{'' if film.frames == 1 else 's'} at {film.fps:g} a second"
+        path = film.path if self._detailed else self._short(film.path)
+        print(f"{path}  {film.width} x {film.height}, {frames}", end="  ")
         print(f"{self._counted(film.objects)}\nsaved {film.saved}")
 
     def end(self, unread: list[dict[str, str]]) -> None:
-        """Nothing is left to say."""
+        """Of many pictures, what they are together."""
+        if self._pictures:
+            seconds = time.perf_counter() - self._started
+            found = self._counted(self._objects)
+            print(f"{self._pictures:,} pictures in {seconds:.1f} s: {found}; saved in {self._out}")
 
     def close(self) -> None:
         """Nothing is held."""
@@ -90,7 +104,12 @@ class TextReport:
     def _begin(self) -> None:
         if not self._begun:
             print(f"weights {self._source}")
+            if not self._detailed and self._above != Path():
+                print(f"in {self._above}:")
             self._begun = True
+
+    def _short(self, path: Path) -> Path:
+        return path.relative_to(self._above) if path.is_relative_to(self._above) else path
 
     def _counted(self, objects: Counter[int]) -> str:
         counted = ", ".join(f"{count:,} {self._classes[label]}" for label, count in objects.most_common())
