@@ -29,7 +29,7 @@ class Encoded:
 
     targets: list[Tensor]
     positives: list[Positives] | None
-    """None where the user's own ``assign`` made the targets."""
+    """None where they are not known: for a loss of the user's, or in targets that are not as declared."""
     truths: Tensor
     overwritten: int = 0
     lost: int = 0
@@ -94,10 +94,21 @@ class Detector:
         user = self.user.get("assign")
         if user is not None:
             targets = self.as_list(user(boxes, labels, self.one_or_list(self.heads)))
-            return Encoded(targets, None, _pad(boxes))
+            return Encoded(targets, self._find_positives(targets, len(boxes)), _pad(boxes))
         made = assign(boxes, labels, self.heads, self.rule, self.ratio)
         targets = [self.layout.write_targets(t, h) for t, h in zip(made.targets, self.heads, strict=True)]
         return Encoded(targets, made.positives, made.truths, made.overwritten, made.lost)
+
+    def _find_positives(self, targets: list[Any], batch: int) -> list[Positives] | None:
+        """In targets of the user's ``assign``, for the reference loss: looked for here, where batches are
+        loaded, since asking a device how many there are would make every step wait."""
+        if self.user.get("loss") is not None:
+            return None
+        declared = [self.layout.target_shape(batch, head) for head in self.heads]
+        if [tuple(getattr(target, "shape", ())) for target in targets] != declared:
+            return None
+        canonical = (self.layout.read_targets(t, h) for t, h in zip(targets, self.heads, strict=True))
+        return [Positives(target[..., 0].nonzero()) for target in canonical]
 
     def decode(self, pred: Tensor, head: Head) -> Tensor:
         """One head's declared ``pred`` -> boxes cx, cy, w, h on the same axes, in 0..1."""

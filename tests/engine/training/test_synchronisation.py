@@ -116,6 +116,30 @@ def test_a_step_reads_nothing_back(tiny_config: Path, profile: str, optimizer: s
     assert syncs.found == ["_local_scalar_dense in step.py: elif not bool(self.finite.value):"]
 
 
+ASSIGN = """
+import torch
+
+def assign(boxes, labels, head):
+    targets = torch.zeros(len(boxes), head.grid_h, head.grid_w, len(head.anchors), 8)
+    for image, (own, kinds) in enumerate(zip(boxes, labels)):
+        for box, kind in zip(own, kinds):
+            x, y = int(box[0] * head.grid_w), int(box[1] * head.grid_h)
+            targets[image, y, x, 0] = torch.tensor([1, kind, *box, 1, 0])
+    return targets
+"""
+
+
+def test_nor_where_the_users_own_function_made_the_targets(tiny_config: Path, tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(ASSIGN)
+    stepper, (first, second) = make(tiny_config, [f"code.file={code}"])
+    assert second.targets.positives[0].index.tolist() == second.targets.targets[0][..., 0].nonzero().tolist()
+    stepper.step(first, 1e-4, 0)
+    with Syncs() as syncs:
+        stepper.step(second, 1e-4, len(first))
+    assert syncs.found == ["_local_scalar_dense in step.py: elif not bool(self.finite.value):"]
+
+
 def pinned(batch: Batch) -> Batch:
     """As the loading processes hand it over: a copy from pageable memory would wait."""
     return replace(batch, images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
