@@ -130,6 +130,9 @@ class TrainConfig(Section):
     """Largest gradient norm; 0: no clipping. The norm is kept either way."""
     ema: Fraction = 0
     """Decay of the averaged weights, ramped up from 0; 0: none."""
+    ema_share: Annotated[float, Field(ge=0, lt=1)] = 0
+    """In the place of ``ema``: the share of the run's steps that the average reaches back over, however many
+    ``minutes`` makes of them."""
     seed: int = 0
     workers: Annotated[int, Field(ge=-1)] = -1
     """Processes that load images; -1: none on the CPU, up to 8 beside a GPU."""
@@ -145,6 +148,12 @@ class TrainConfig(Section):
     """Validations in a row without a better mAP50-95 on ``data.val`` after which the run ends; 0: never."""
     log_seconds: Positive = 10.0
     """Headless: the interval between two lines."""
+
+    @model_validator(mode="after")
+    def _one_average(self) -> TrainConfig:
+        if self.ema and self.ema_share:
+            raise ValueError("ema and ema_share say the same in two ways: keep one")
+        return self
 
 
 class AugmentConfig(Section):

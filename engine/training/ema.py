@@ -15,6 +15,11 @@ class Ema:
     The decay ramps up, ``decay * (1 - exp(-updates / ramp))``: early random weights are soon forgotten.
     """
 
+    @staticmethod
+    def decay_over(steps: float) -> float:
+        """That of an average which reaches back over so many steps: the mean age of what is in it."""
+        return 1 - 1 / max(steps, 1.0)
+
     def __init__(self, model: nn.Module, decay: float, ramp: float = 200.0) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay

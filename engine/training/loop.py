@@ -92,6 +92,7 @@ class Loop:
         self._monitors = self._new_monitors()
         if self._state is not None:
             self._load(self._state)
+        self._stepper.expect(self.total_steps)
         self._announce()
         batches = self.parts.loader.train_batches(self.step, self.total_steps, self.config.augment.mosaic_off)
         self.emit(ev.StateChanged("training"))

@@ -77,7 +77,7 @@ class Stepper:
         self.statistics = RunningStatistics(self.model)
         self.optimizer = build_optimizer(self.model, config, compute.device)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-        self.ema = Ema(self.model, config.ema) if config.ema else None
+        self.ema = Ema(self.model, config.ema) if config.ema or config.ema_share else None
         self.finite = FiniteFlag(compute.device)
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.sharing: Sharing | None = None
@@ -100,6 +100,11 @@ class Stepper:
     def averaged(self) -> nn.Module:
         """The network to validate, keep and use."""
         return self.ema.model if self.ema is not None else self.model
+
+    def expect(self, steps: int) -> None:
+        """How many the whole run will make: for an average over a share of them."""
+        if self.ema is not None and self.config.ema_share:
+            self.ema.decay = Ema.decay_over(self.config.ema_share * steps)
 
     def step(
         self,
