@@ -17,7 +17,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig, device: torch.device)
     """
     groups = groups_of(model, config)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+        if config.momentum:
+            # the fused kernel makes these in its first step, from memory of any content, and leaves them so
+            # where that step is withheld, as under fp16 the first ones are
+            for group in groups:
+                for parameter in group["params"]:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
     betas = (config.momentum, config.beta2)
     return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
 

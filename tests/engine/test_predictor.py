@@ -48,6 +48,7 @@ def test_without_weights_the_newest_run_else_the_demos(
     assert find_weights(None).parent.parent.name in ("one", "run")
 
 
+@pytest.mark.slow
 def test_the_bundled_weights_are_small_and_see_the_demos_shapes(tmp_path: Path) -> None:
     assert demo_weights().stat().st_size < 3_000_000
     predictor = load_predictor(str(demo_weights()), device="cpu")
@@ -91,6 +92,7 @@ def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_looking_from_both_sides_is_mirrored_with_the_picture(tmp_path: Path) -> None:
     plain = load_predictor(str(demo_weights()), device="cpu")
     both = plain.looking_all_ways()

@@ -42,7 +42,10 @@ DATA = [case for case in CASES if case.expected == "warning"]
 SEEDS = (1, 2, 3)
 
 # what a compiler looks at while it traces a loss is its own business
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+]
 
 # legitimate, and not of the reference's form: their own test is below
 OWN_FORM = {

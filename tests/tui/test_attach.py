@@ -117,6 +117,7 @@ async def test_a_pause_by_one_viewer_is_seen_by_every_other(tmp_path: Path) -> N
             await until(pilot, lambda: any("asks to pause" in line.text for line in app.live.state.lines))
 
 
+@pytest.mark.slow
 async def test_leaving_leaves_it_running_and_stopping_asks(tmp_path: Path) -> None:
     with StoredTraining(tmp_path / "demo-1", **SLOW) as training:
         async with attached(training.folder) as (app, pilot):
@@ -260,6 +261,7 @@ def test_which_run_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         choose(Path("nosuch"))
 
 
+@pytest.mark.slow
 async def test_the_inspector_opens_on_the_snapshots_of_the_other_process(
     tmp_path: Path,
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def test_non_finite_values_leave_a_gap_and_no_trace_in_the_bounds() -> None:
     assert history.bad("a") == 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps() -> None:
     history = History(["a"], capacity=256)
     rng = np.random.default_rng(0)

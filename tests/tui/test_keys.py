@@ -101,6 +101,7 @@ def _scopes(app: LiveApp) -> list[str]:
     return [scope for _, scopes in owners(app.live) for scope in scopes]
 
 
+@pytest.mark.slow
 async def test_the_palette_offers_what_works_and_does_it(tmp_path: Path) -> None:
     async with running(tmp_path, (120, 36), pause_at=100) as (app, pilot):
         await paused_at(app, pilot)

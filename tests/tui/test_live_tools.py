@@ -46,6 +46,7 @@ def title_of(app: LiveApp, name: str) -> str:
 # cursor and zoom
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_cursor_reads_every_chart_at_the_same_step(tmp_path: Path, size: tuple[int, int]) -> None:
     async with running(tmp_path, size, pause_at=300) as (app, pilot):
@@ -70,6 +71,7 @@ async def test_the_cursor_reads_every_chart_at_the_same_step(tmp_path: Path, siz
             assert "▲" in app.live.chart(name).plain_text().split("\n")[-1]
 
 
+@pytest.mark.slow
 async def test_a_column_of_several_steps_says_which_and_their_bounds(tmp_path: Path) -> None:
     async with running(tmp_path, (200, 60), pause_at=700) as (app, pilot):
         await paused_at(app, pilot)
@@ -86,6 +88,7 @@ async def test_a_column_of_several_steps_says_which_and_their_bounds(tmp_path: P
         assert f"min {read.low:.1f} max {read.high:.1f}" in title
 
 
+@pytest.mark.slow
 async def test_zoom_pan_and_back_to_all(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=400) as (app, pilot):
         await paused_at(app, pilot)
@@ -122,6 +125,7 @@ async def test_a_zoomed_window_follows_the_newest_step(tmp_path: Path) -> None:
         assert chart.x_range() == (202, 401)
 
 
+@pytest.mark.slow
 async def test_old_steps_are_read_exactly_from_the_store(tmp_path: Path) -> None:
     script = {"steps_per_epoch": 1000, "epochs": 20}
     write_run(tmp_path / "demo-3", **script)
@@ -160,6 +164,7 @@ async def test_findings_stand_once_newest_first(tmp_path: Path, size: tuple[int,
         assert "✘ decode pred[conf h]" in text
 
 
+@pytest.mark.slow
 async def test_enter_shows_all_of_a_finding(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=40, findings={10: [STALLED], 20: [CLAIM]}) as (app, pilot):
         await paused_at(app, pilot)
@@ -197,6 +202,7 @@ async def test_without_findings_the_panel_is_shown_only_where_asked(tmp_path: Pa
 # filter
 
 
+@pytest.mark.slow
 async def test_a_filter_works_while_it_is_typed_and_names_what_it_hides(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=40) as (app, pilot):
         await paused_at(app, pilot)
@@ -231,6 +237,7 @@ async def test_a_broken_expression_is_said_and_changes_nothing(tmp_path: Path) -
 # another run laid over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_run_beside_it_is_laid_over(tmp_path: Path, size: tuple[int, int]) -> None:
     write_run(tmp_path / "demo-2", factor=0.3, epochs=10)
@@ -257,6 +264,7 @@ async def test_a_run_beside_it_is_laid_over(tmp_path: Path, size: tuple[int, int
         assert app.live.options.overlay is None
 
 
+@pytest.mark.slow
 async def test_epochs_are_laid_over_epochs_and_steps_over_steps(tmp_path: Path) -> None:
     write_run(tmp_path / "demo-2", steps_per_epoch=76, epochs=4)
     async with running(tmp_path, pause_at=120) as (app, pilot):
@@ -305,6 +313,7 @@ async def test_any_panel_can_be_chosen_from_a_list(tmp_path: Path) -> None:
         assert app.live.chart("lr").display
 
 
+@pytest.mark.slow
 async def test_the_view_is_remembered(tmp_path: Path) -> None:
     layout = tmp_path / "config" / "live.json"
     (tmp_path / "a").mkdir()
@@ -330,6 +339,7 @@ async def test_the_view_is_remembered(tmp_path: Path) -> None:
         assert app.live.chart("img/s").display
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9}', '{"version": 1, "theme": 3}', "\x00"])
 async def test_a_broken_layout_is_said_and_not_used(tmp_path: Path, text: str) -> None:
     layout = tmp_path / "live.json"

@@ -116,6 +116,7 @@ async def test_nan_is_counted_named_and_kept_out_of_the_axis(tmp_path: Path) -> 
         assert "nan" not in title
 
 
+@pytest.mark.slow
 async def test_panels_hide_show_and_enlarge(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=100) as (app, pilot):
         await paused_at(app, pilot)
@@ -157,6 +158,7 @@ async def test_tab_goes_through_every_visible_panel_and_back(tmp_path: Path) -> 
         assert app.focused is here
 
 
+@pytest.mark.slow
 async def test_the_epoch_table_marks_the_best_and_changes_its_statistic(tmp_path: Path) -> None:
     async with running(tmp_path, (80, 24), pause_at=250) as (app, pilot):
         text = await paused_at(app, pilot)
@@ -173,6 +175,7 @@ async def test_the_epoch_table_marks_the_best_and_changes_its_statistic(tmp_path
         assert "time" in await settled(app, pilot)
 
 
+@pytest.mark.slow
 async def test_the_log_scrolls_and_follows(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=300) as (app, pilot):
         newest = (await paused_at(app, pilot)).split("─ log")[1]
@@ -230,6 +233,7 @@ async def test_q_stops_and_leaves(tmp_path: Path) -> None:
         assert app.thread.ended.status == "stopped"
 
 
+@pytest.mark.slow
 async def test_q_asks_only_if_something_would_be_lost(tmp_path: Path) -> None:
     fake = FakeTraining(tmp_path / "demo-3", step_seconds=0.0)
     app = LiveApp(fake, tmp_path / "demo-3")

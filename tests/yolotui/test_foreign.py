@@ -58,6 +58,7 @@ def last_step(run: Path) -> int:
         return 0  # its tables are being made
 
 
+@pytest.mark.slow
 def test_a_whole_run_its_epochs_and_its_tensors(tmp_path: Path) -> None:
     code, out, error = finish(start(tmp_path / "run", "--steps", "40"))
     assert (code, error) == (0, "")
@@ -86,6 +87,7 @@ def test_a_whole_run_its_epochs_and_its_tensors(tmp_path: Path) -> None:
     assert frame.grad(0) is not None
 
 
+@pytest.mark.slow
 def test_a_full_disk_warns_and_the_training_goes_on(tmp_path: Path) -> None:
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -100,6 +102,7 @@ def test_a_full_disk_warns_and_the_training_goes_on(tmp_path: Path) -> None:
     assert len(said) <= 2, "once for the snapshots, once for the store"
 
 
+@pytest.mark.slow
 def test_kill_leaves_a_run_that_can_be_read(tmp_path: Path) -> None:
     process = start(tmp_path / "run", "--steps", "100000")
     wait_until(lambda: last_step(tmp_path / "run") > 20)
@@ -113,6 +116,7 @@ def test_kill_leaves_a_run_that_can_be_read(tmp_path: Path) -> None:
     assert load(list_snapshots(tmp_path / "run" / "snapshots")[0][1]).step == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_paused_loop_and_the_run_says_so(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(run, "--steps", "100000")

@@ -9,6 +9,7 @@ import pytest
 
 from .healthy import Design, errors, examine
 from .plain import PLAIN, TRANSFORM, changed
+from .sampling import mostly_slow
 
 NUMPY_DETECT = (
     "    boxes = decode(pred, head)\n    out = []",
@@ -93,7 +94,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", mostly_slow(VARIANTS))
 def test_a_way_of_writing_raises_no_error(tmp_path: Path, name: str) -> None:
     report = examine(
         tmp_path, changed(PLAIN, *VARIANTS[name]), Design(loss={"box": "mse", "objectness": "iou"})
@@ -102,6 +103,7 @@ def test_a_way_of_writing_raises_no_error(tmp_path: Path, name: str) -> None:
     assert not [f for f in report.findings if f.probe.endswith("unfinished")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOUND)
 def test_functions_bound_in_other_ways_are_called_and_placed(tmp_path: Path, name: str) -> None:
     sound = examine(tmp_path / "sound", RENAMED + BOUND[name])
@@ -120,6 +122,7 @@ def test_a_transform_may_give_lists_and_float64(tmp_path: Path) -> None:
     assert report.ok, errors(report)
 
 
+@pytest.mark.slow
 def test_a_function_of_another_file_is_placed_there(tmp_path: Path) -> None:
     (tmp_path / "maths.py").write_text(
         changed(PLAIN, ("pred[..., 1:3].sigmoid() + grid", "pred[..., 2:4].sigmoid() + grid"))
@@ -136,6 +139,7 @@ def test_a_function_of_another_file_is_placed_there(tmp_path: Path) -> None:
     assert report.ok, errors(report)
 
 
+@pytest.mark.slow
 def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
     """Also where the edit keeps the file's length and comes within the clock's second."""
     wrong = changed(PLAIN, ("pred[..., 1:3].sigmoid() + grid", "pred[..., 2:4].sigmoid() + grid"))

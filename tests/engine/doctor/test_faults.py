@@ -8,6 +8,7 @@ import pytest
 
 from .healthy import Design, errors, examine
 from .plain import NETWORK, PLAIN, TRANSFORM, changed
+from .sampling import mostly_slow
 
 XYWH = ("x", "y", "w", "h")
 SAID = {"objectness": "iou", "confidence": "mse", "box": "mse", "reduction": "batch", "ignore_iou": 0.6}
@@ -166,7 +167,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "function", "channels"), FAULTS)
+@pytest.mark.parametrize(("old", "new", "function", "channels"), mostly_slow(FAULTS, 10))
 def test_a_fault_is_named(
     tmp_path: Path, old: str, new: str, function: str, channels: tuple[str, ...]
 ) -> None:
@@ -257,6 +258,7 @@ def test_what_cannot_serve_is_a_finding(tmp_path: Path, text: str, function: str
     assert first.expected
 
 
+@pytest.mark.slow
 def test_a_function_that_does_not_follow_head_is_warned_about(tmp_path: Path) -> None:
     """Constants that happen to be this config's own work here, and nowhere else."""
     fixed = changed(

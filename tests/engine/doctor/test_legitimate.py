@@ -9,6 +9,7 @@ import pytest
 
 from .healthy import DESIGNS, Design, errors, examine
 from .plain import NETWORK, PLAIN, TRANSFORM, changed
+from .sampling import mostly_slow
 
 OBJECT = "lobj = (5 * ((conf - ov.detach())**2)[mask].sum() + (conf**2)[noobj].sum()) / B"
 BOX = "lbox = (weight * (off_xy**2 + off_wh**2).sum(-1))[mask].sum() / B"
@@ -155,7 +156,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", mostly_slow(VARIANTS))
 def test_a_legitimate_variant_raises_no_error(tmp_path: Path, name: str) -> None:
     report = examine(tmp_path, changed(PLAIN, *VARIANTS[name]), Design(said=False))
     assert report.ok, errors(report)
@@ -249,13 +250,13 @@ TRANSFORMS = {
 }
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("name", mostly_slow(TRANSFORMS, 2))
 def test_a_legitimate_transform_raises_no_error(tmp_path: Path, name: str) -> None:
     report = examine(tmp_path, changed(TRANSFORM, *TRANSFORMS[name]))
     assert report.ok, errors(report)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", mostly_slow(DESIGNS, 3))
 def test_a_healthy_design_raises_no_error(tmp_path: Path, name: str) -> None:
     design = DESIGNS[name]
     report = examine(tmp_path, design.source() + (NETWORK if name == "seed" else ""), design)

@@ -28,6 +28,8 @@ from engine.export.onnx import export_onnx  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import tiny_voc  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TWO_HEADS = {
     "model": {
         "name": "compact", "width": 4, "input_size": [96, 64], "strides": [8, 16],

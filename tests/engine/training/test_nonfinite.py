@@ -78,3 +78,6 @@ def test_a_fused_optimizer_withholds_the_step_on_the_devices_own_word(name: Lite
     assert all(
         (p != b).all() and torch.isfinite(p).all() for p, b in zip(model.parameters(), before, strict=True)
     )
+    if name == "sgd":  # the momentum begins with the first step that counts
+        for parameter, start in zip(model.parameters(), before, strict=True):
+            torch.testing.assert_close(parameter.detach(), start - 0.1, atol=1e-3, rtol=0)

@@ -77,6 +77,7 @@ def test_a_resumed_run_has_not_forgotten_how_long_it_has_waited(
     assert "0.300 of epoch 1" in ended.message
 
 
+@pytest.mark.slow
 def test_by_the_minutes_and_with_rare_validations(
     tiny_config: Path, tmp_path: Path, course: list[float]
 ) -> None:

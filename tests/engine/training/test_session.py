@@ -191,6 +191,7 @@ def test_an_error_in_the_users_code_ends_the_run_with_its_line(tiny_config: Path
     assert "Traceback" in (tmp_path / "run/log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_minutes_make_no_more_than_the_epochs(tiny_config: Path, tmp_path: Path) -> None:
     events = train(tiny_config, tmp_path / "run", "train.minutes=5", "train.epochs=2")
     (started,) = of_kind(events, ev.RunStarted)
@@ -199,6 +200,7 @@ def test_minutes_make_no_more_than_the_epochs(tiny_config: Path, tmp_path: Path)
     assert any(text == "train.epochs = 2 is the most: 6 steps" for text in said), said
 
 
+@pytest.mark.slow
 def test_minutes_become_steps_once(tiny_config: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     events = train(

@@ -83,6 +83,7 @@ async def test_the_raw_index_follows_the_declared_order(tmp_path: Path) -> None:
         assert "pred[0, 11, 1, 2]" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_moves_stay_inside_and_every_turn_comes_round(tmp_path: Path) -> None:
     async with inspector(steps_of(snapshot()), tmp_path) as (app, pilot):
         at = app.inspector.inspection
@@ -238,6 +239,7 @@ async def test_a_slice_shows_shape_channels_statistics_and_values(tmp_path: Path
         assert "= x y w h" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_the_command_line_remembers_and_completes(tmp_path: Path) -> None:
     async with inspector(steps_of(snapshot()), tmp_path) as (app, pilot):
         await type_slice(pilot, "mean(pred.w)")
@@ -253,6 +255,7 @@ async def test_the_command_line_remembers_and_completes(tmp_path: Path) -> None:
         await press(pilot, "escape", "q")
 
 
+@pytest.mark.slow
 async def test_find_takes_the_quantity_that_is_typed(tmp_path: Path) -> None:
     async with inspector(steps_of(snapshot()), tmp_path) as (app, pilot):
         await press(pilot, "slash", *"loss", "space", *"obj")
@@ -277,6 +280,7 @@ async def test_the_difference_to_the_reference_and_back(tmp_path: Path) -> None:
         assert at.quantity == "conf"
 
 
+@pytest.mark.slow
 async def test_time_goes_back_and_forth_and_answers_when(tmp_path: Path) -> None:
     shots = []
     for step in (10, 20, 30):
@@ -330,6 +334,7 @@ async def test_bookmarks(tmp_path: Path) -> None:
         assert not at.bookmarks
 
 
+@pytest.mark.slow
 async def test_copies_and_files_are_confirmed(here: Path) -> None:
     async with inspector(steps_of(snapshot()), here) as (app, pilot):
         at = app.inspector.inspection
@@ -392,6 +397,7 @@ async def test_no_tensor_but_the_prediction(tmp_path: Path) -> None:
         assert "pred[" in text
 
 
+@pytest.mark.slow
 async def test_a_grid_larger_than_its_panel_scrolls_with_the_cursor(tmp_path: Path) -> None:
     from engine.layout import Head
 

@@ -161,6 +161,7 @@ async def until(condition: Callable[[], bool], pilot: object) -> None:
     raise AssertionError("it never came")
 
 
+@pytest.mark.slow
 async def test_from_the_live_view_and_back(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path, val=""), ["train.epochs=10000", "train.eval_every=0"])
     training = Training(config, tmp_path / "run", source=tmp_path / "tiny.toml", code=None, resume=False)

@@ -35,6 +35,7 @@ def test_what_is_right_is_at_most_remarked_on(case: LoopCase, tmp_path: Path) ->
     assert [f for f in found if f["severity"] != "info"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(PLACES))
 def test_the_place_of_the_judge_does_not_matter(place: int, tmp_path: Path) -> None:
     by_name = {case.slug: case for case in LOOPS}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +56,7 @@ def test_a_head_that_begins_at_zero_is_no_sign_of_a_high_rate() -> None:
     assert [f.probe for f in found] == []
 
 
+@pytest.mark.slow
 def test_a_check_does_not_pay_for_the_compiler(tmp_path: Path) -> None:
     """``torch._dynamo`` costs seconds; the first optimizer of torch's own brings it in."""
     source = Design(2, {"input_size": [96, 64], "width": 4}).write(tmp_path)

@@ -19,6 +19,7 @@ from ..plain import NETWORK, PLAIN, changed
 SMALL = Design(2, {"input_size": [160, 128]})
 
 
+@pytest.mark.slow
 def test_a_sound_detector_learns_a_batch_by_heart(tmp_path: Path) -> None:
     report = examine(tmp_path, PLAIN + NETWORK, SMALL, deep=True)
     assert report.ok, errors(report)
@@ -75,6 +76,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FAULTS)
 def test_the_function_whose_exchange_mends_it_is_named(
     function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
