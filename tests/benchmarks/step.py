@@ -80,6 +80,7 @@ def paired(parts: Parts, config: Config, batches: list[Batch], steps: int) -> No
     compute = parts.compute
     bare = Bare(copy.deepcopy(parts.model), parts, config, compute.memory_format, compute.autocast)
     stepper = Stepper(parts.model, parts.blueprint.detector(parts.user), config.train, parts.compute)
+    stepper.expect(config.train.epochs * parts.loader.steps_per_epoch)
     device = parts.compute.device
 
     block = 10 if device.type == "cuda" else 1  # a GPU works on while the host prepares the next step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,22 @@ def test_it_is_the_exponential_average_once_the_ramp_is_over() -> None:
         average.update()
     wanted = sum(0.1 * 0.9 ** (10 - step) * step for step in range(1, 11))
     assert float(average.model.weight) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_long_average_of_every_eighth_step_is_that_of_all() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = Ema(model, 0.999, ramp=1e-9)
+    nn.init.constant_(average.model.weight, 0.0)
+    wanted, changes = 0.0, 0
+    for step in range(1, 4001):
+        value = math.sin(step / 500)
+        nn.init.constant_(model.weight, value)
+        before = float(average.model.weight)
+        average.update()
+        changes += float(average.model.weight) != before
+        wanted = 0.999 * wanted + 0.001 * value
+    assert changes <= 4000 / 8
+    assert float(average.model.weight) == pytest.approx(wanted, abs=0.01)
 
 
 def test_counters_are_copied_and_statistics_averaged() -> None:
