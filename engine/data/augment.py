@@ -123,7 +123,7 @@ class Placement:
             canvas[:] = GREY
             return
         grey_around(canvas, x.start, y.start, x.stop, y.stop)
-        part = resized(image[y.first : y.last, x.first : x.last], x.stop - x.start, y.stop - y.start)
+        part = _scaled(image[y.first : y.last, x.first : x.last], x.stop - x.start, y.stop - y.start)
         if x.mirrored or y.mirrored:
             part = cv2.flip(part, -1 if x.mirrored and y.mirrored else int(x.mirrored))  # type: ignore[assignment]
         colour.paint(part, canvas[y.start : y.stop, x.start : x.stop])
@@ -158,9 +158,9 @@ class Picture:
     height: float
 
     def transposed(self) -> Picture:
-        """Rows become columns."""
-        image = cv2.transpose(self.image)
-        return Picture(image, self.boxes[:, [1, 0, 3, 2]], self.labels, self.height, self.width)  # type: ignore[arg-type]
+        """Rows become columns, as a view: what is not seen of it need not be moved."""
+        image = self.image.swapaxes(0, 1)
+        return Picture(image, self.boxes[:, [1, 0, 3, 2]], self.labels, self.height, self.width)
 
 
 def is_transposed(augment: AugmentConfig, rng: np.random.Generator) -> bool:
@@ -211,6 +211,13 @@ def _moved(picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.r
         Span.placed(picture.image.shape[1], left, width, place.input_w, flip_x),
         Span.placed(picture.image.shape[0], top, height, place.input_h, flip_y),
     )
+
+
+def _scaled(seen: Image, width: int, height: int) -> Image:
+    """A part of a picture, of a transposed one too: that is scaled as it lies in memory and turned then."""
+    if seen.strides[0] >= seen.strides[1]:
+        return resized(seen, width, height)
+    return cv2.transpose(resized(seen.swapaxes(0, 1), height, width))  # type: ignore[return-value]
 
 
 def _areas(boxes: Floats) -> Floats:
