@@ -128,7 +128,10 @@ def wait_for(ranks: Ranks) -> int:
         threading.Thread(target=ranks.stop, daemon=True).start()
 
     with heeding(handle):
-        code = ranks.process.wait()
+        # not one long wait: a signal that the system hands to another thread (a library's) does not end it,
+        # and would be heeded when the training is over
+        while (code := ranks.process.poll()) is None:
+            time.sleep(0.1)
     return caught[0] if caught else code
 
 

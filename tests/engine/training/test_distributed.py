@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -302,6 +303,26 @@ def test_ctrl_c_ends_all_with_a_checkpoint(tiny_config: Path, tmp_path: Path) ->
         assert "stopped at step" in out, (out, err)
         _, alive = psutil.wait_procs(others, timeout=5)
         assert not alive
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "tgkill"), reason="needs Linux's tgkill")
+def test_ctrl_c_is_heeded_whichever_thread_the_system_gives_it_to(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that waits has threads of its libraries; a signal to it may be delivered to one of them."""
+    run = tmp_path / "run"
+    with one_launch(tmp_path):
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of which OpenBLAS makes a thread
+        process = start(tiny_config, run, "--set", "train.epochs=3000", "--set", "train.eval_every=0")
+        until(RunFolder(run).last_state.is_file, process)
+        others = [each.id for each in psutil.Process(process.pid).threads() if each.id != process.pid]
+        if not others:
+            pytest.skip("it has no other thread here")
+        ctypes.CDLL(None).tgkill(process.pid, others[-1], signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "stopped at step" in out, (out, err)
 
 
 NAN_AT_RANK_1 = """
