@@ -43,7 +43,7 @@ def show(name: str, dataset: Dataset, found: list[Detections]) -> None:
 def main(
     config: Path,
     runs: list[str],
-    split: str,
+    split: Annotated[str, typer.Option()],
     overrides: Annotated[list[str] | None, typer.Option("--set")] = None,
 ) -> None:
     values = load_config(config, overrides or [])
