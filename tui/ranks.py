@@ -74,6 +74,13 @@ class Ranks:
                 return
         self.process.terminate()
 
+    def wait(self) -> int:
+        """To their end; returns the exit code. Not one long wait: a signal that the system hands to another
+        thread (a library's) does not end that, and would be heeded when the training is over."""
+        while (code := self.process.poll()) is None:
+            time.sleep(0.1)
+        return code
+
     def kill(self) -> None:
         """At once."""
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -128,10 +135,7 @@ def wait_for(ranks: Ranks) -> int:
         threading.Thread(target=ranks.stop, daemon=True).start()
 
     with heeding(handle):
-        # not one long wait: a signal that the system hands to another thread (a library's) does not end it,
-        # and would be heeded when the training is over
-        while (code := ranks.process.poll()) is None:
-            time.sleep(0.1)
+        code = ranks.wait()
     return caught[0] if caught else code
 
 
@@ -151,7 +155,7 @@ def show(ranks: Ranks, output: Path) -> int:
         app = RanksApp(run, log_path=output, layout_path=default_path())
         status = run_live(app)
         if ranks.alive and status:
-            ranks.process.wait()
+            ranks.wait()
         killed = _last_words(output) if not ranks.alive and ranks.process.poll() else ""
         if killed and app.live.state.ended is None:
             complain(killed)

@@ -44,11 +44,11 @@ class Colour:
         bright = (1 + augment.exposure) ** exposure * (1 + augment.brightness * light)
         turned = _turned(2 * math.pi * augment.hue * hue)
         grey = [sum(luma * row[k] for luma, row in zip(LUMA, turned, strict=True)) for k in range(3)]
-        # in plain numbers: numpy's calls, one for each of these few products, take longer than the pixels
+        # in plain numbers: numpy's calls for these few products take as long as all the pixels
         matrix = [
             [
-                bright * (1 + augment.gain * gain) * (rich * colour + (1 - rich) * light)
-                for colour, light in zip(row, grey, strict=True)
+                bright * (1 + augment.gain * gain) * (rich * colour + (1 - rich) * dull)
+                for colour, dull in zip(row, grey, strict=True)
             ]
             for gain, row in zip(gains, turned, strict=True)
         ]

@@ -18,7 +18,7 @@ class Ema:
     The decay ramps up, ``decay * (1 - exp(-updates / ramp))``: early random weights are soon forgotten.
 
     A long average takes in one step in several, each for all of them: on a CPU the pass over all weights is
-    some 4 % of a step, and an average over a thousand steps is the same of every eighth.
+    some 3 % of a step, and an average over a thousand steps is the same of every eighth.
     """
 
     @staticmethod

@@ -76,9 +76,8 @@ def merged(found: Sequence[Tensor], iou: float, conf: float, most: int) -> Tenso
     boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
     kept = nms_per_class(boxes, scores, labels.long(), iou)
     agreeing = (labels[kept, None] == labels) & (pairwise_iou(boxes[kept], boxes) >= max(AGREES, iou))
-    agreeing[torch.arange(len(kept), device=kept.device), kept] = (
-        True  # a box of no area overlaps nothing, itself included
-    )
+    # a box of no area overlaps nothing, itself included
+    agreeing[torch.arange(len(kept), device=kept.device), kept] = True
     weights = torch.where(agreeing, scores, scores.new_zeros(()))
     place = weights @ boxes / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     strongest = weights.new_zeros(len(kept), len(found)).scatter_reduce(

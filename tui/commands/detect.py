@@ -200,7 +200,8 @@ def _report(predictor: Predictor, paths: list[Path], out: Path, as_json: bool) -
         above = Path(os.path.commonpath([path.parent for path in paths]))
     except ValueError:  # some named from the root, some from here
         above = Path()
-    return TextReport(predictor.classes, predictor.source, len(paths) <= DETAILED, above, out)
+    views = f", {len(predictor.views)} views of each picture" if len(predictor.views) > 1 else ""
+    return TextReport(predictor.classes, predictor.source + views, len(paths) <= DETAILED, above, out)
 
 
 def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:

@@ -96,7 +96,8 @@ class TextReport:
         if self._pictures:
             seconds = time.perf_counter() - self._started
             found = self._counted(self._objects)
-            print(f"{self._pictures:,} pictures in {seconds:.1f} s: {found}; saved in {self._out}")
+            pictures = f"{self._pictures:,} picture{'' if self._pictures == 1 else 's'}"
+            print(f"{pictures} in {seconds:.1f} s: {found}; saved in {self._out}")
 
     def close(self) -> None:
         """Nothing is held."""
