@@ -10,7 +10,7 @@ offered, and between equals the later truth overwrites, as in Darknet; both are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -48,24 +48,6 @@ class Assigned:
     lost: int = 0
 
 
-@dataclass
-class _Claims:
-    """One head's wanted slots: row of the truth, row, column, anchor, and the rank of the claim."""
-
-    truth: list[Tensor] = field(default_factory=list)
-    y: list[Tensor] = field(default_factory=list)
-    x: list[Tensor] = field(default_factory=list)
-    anchor: list[Tensor] = field(default_factory=list)
-    rank: list[Tensor] = field(default_factory=list)
-
-    def add(self, truth: Tensor, y: Tensor, x: Tensor, anchor: Tensor, rank: int) -> None:
-        self.truth.append(truth)
-        self.y.append(y)
-        self.x.append(x)
-        self.anchor.append(anchor)
-        self.rank.append(torch.full_like(truth, rank))
-
-
 def assign(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
@@ -78,35 +60,47 @@ def assign(
     A box without size is passed over; a centre at exactly 1.0 belongs to the last cell.
     """
     batch = len(boxes)
-    truths = torch.cat([b.reshape(-1, 4).float() for b in boxes]) if batch else torch.zeros(0, 4)
-    classes = torch.cat([k.reshape(-1) for k in labels]) if batch else torch.zeros(0, dtype=torch.long)
+    truths = torch.cat(list(boxes)).reshape(-1, 4).float() if batch else torch.zeros(0, 4)
+    classes = torch.cat(list(labels)).reshape(-1).long() if batch else torch.zeros(0, dtype=torch.long)
     owner = torch.repeat_interleave(
         torch.arange(batch, device=truths.device),
         torch.tensor([len(b) for b in boxes], dtype=torch.long, device=truths.device),
     )
-    real = (truths[:, 2:] > 0).all(1)
-    truths, classes, owner = truths[real], classes[real], owner[real]
+    real = (truths[:, 2:] > 0).all(1).nonzero().squeeze(1)
+    truths, classes, owner = (part.index_select(0, real) for part in (truths, classes, owner))
 
     anchors = torch.cat([head.anchors.to(truths) * head.stride for head in heads])
     pixels = truths[:, 2:] * truths.new_tensor([heads[0].input_w, heads[0].input_h])
     best = shape_iou(pixels, anchors).argmax(1)
+    rows = _target_rows(truths, classes)
 
     targets, positives, overwritten = [], [], 0
     has_slot = torch.zeros(len(truths), dtype=torch.bool, device=truths.device)
     first = 0
     for head in heads:
         claims = _claims(truths, pixels, best - first, head, rule, ratio)
-        target, index, winners, lost_claims = _fill(claims, truths, classes, owner, head, batch)
-        has_slot[winners] = True
+        won, slots, lost_claims = _winners(claims, owner, head)
+        winners = won[:, 0]
+        target = truths.new_zeros(batch, head.grid_h, head.grid_w, head.anchor_count, len(TARGET))
+        target.view(-1, len(TARGET)).index_copy_(0, slots, rows.index_select(0, winners))
+        has_slot.index_fill_(0, winners, True)
         targets.append(target)
-        positives.append(Positives(index))
+        positives.append(Positives(torch.cat((owner.index_select(0, winners).unsqueeze(1), won[:, 1:]), 1)))
         overwritten += lost_claims
         first += head.anchor_count
     return Assigned(targets, positives, _padded(truths, owner, batch), overwritten, int((~has_slot).sum()))
 
 
-def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule, ratio: float) -> _Claims:
-    claims = _Claims()
+def _target_rows(truths: Tensor, classes: Tensor) -> Tensor:
+    """``[T, 8]``: what a slot holds that answers for a truth."""
+    weight = 2 - truths[:, 2:3] * truths[:, 3:4]
+    ones, zeros = torch.ones_like(weight), torch.zeros_like(weight)
+    return torch.cat((ones, classes.to(truths).unsqueeze(1), truths, weight, zeros), dim=1)
+
+
+def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule, ratio: float) -> Tensor:
+    """Wanted slots, ``[K, 4]``: the truth's number, row, column, anchor. Of several claims on one slot the
+    last is the one that stays."""
     size = truths.new_tensor([head.grid_w, head.grid_h])
     centre = truths[:, :2] * size
     last = size.long() - 1
@@ -114,53 +108,43 @@ def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule
     own = (best >= 0) & (best < head.anchor_count)
     rows = own.nonzero().squeeze(1)
     if rule == "best":
-        claims.add(rows, cell[rows, 1], cell[rows, 0], best[rows], 0)
-        return claims
+        return _wanted(rows, cell.index_select(0, rows), best.index_select(0, rows))
     relation = pixels.unsqueeze(1) / (head.anchors.to(pixels) * head.stride)
     chosen = torch.maximum(relation, 1 / relation).amax(-1) < ratio
     chosen[rows, best[rows]] = True
     truth, anchor = chosen.nonzero(as_tuple=True)
-    is_best = own[truth] & (best[truth] == anchor)
-    step = torch.where(centre - cell < 0.5, -1, 1)
-    for axis in (0, 1):
-        neighbour = cell[truth].clone()
-        neighbour[:, axis] += step[truth, axis]
-        inside = (neighbour[:, axis] >= 0) & (neighbour[:, axis] <= last[axis])
-        claims.add(truth[inside], neighbour[inside, 1], neighbour[inside, 0], anchor[inside], 0)
-    for rank, rows in ((1, (~is_best).nonzero().squeeze(1)), (2, is_best.nonzero().squeeze(1))):
-        claims.add(truth[rows], cell[truth[rows], 1], cell[truth[rows], 0], anchor[rows], rank)
-    return claims
+    centres = _wanted(truth, cell.index_select(0, truth), anchor)
+    step = torch.where(centre - cell < 0.5, -1, 1).index_select(0, truth)
+    beside = []
+    for axis, column in ((0, 2), (1, 1)):
+        neighbour = centres.clone()
+        neighbour[:, column] += step[:, axis]
+        beside.append(neighbour[(neighbour[:, column] >= 0) & (neighbour[:, column] <= last[axis])])
+    # weakest first: a neighbouring cell, the centre's own, the centre's with the best anchor of all heads
+    rank = 1 + (best.index_select(0, truth) == anchor).long()
+    claims = torch.cat((*beside, centres))
+    ranks = torch.cat((rank.new_zeros(len(claims) - len(centres)), rank))
+    # within a rank by the truth's place in its image
+    order = (ranks * (len(truths) + 1) + claims[:, 0]).argsort(stable=True)
+    return claims.index_select(0, order)
 
 
-def _fill(
-    claims: _Claims, truths: Tensor, classes: Tensor, owner: Tensor, head: Head, batch: int
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """The head's target tensor, its positives' index, the truths that won a slot, the claims that lost."""
-    truth, y, x, anchor = (torch.cat(part) for part in (claims.truth, claims.y, claims.x, claims.anchor))
-    # by rank, then by the truth's place in its image: the last claim on a slot is the one that stays
-    order = (torch.cat(claims.rank) * (len(truths) + 1) + truth).argsort(stable=True)
-    truth, y, x, anchor = truth[order], y[order], x[order], anchor[order]
-    shape = (batch, head.grid_h, head.grid_w, head.anchor_count)
-    slot = ((owner[truth] * shape[1] + y) * shape[2] + x) * shape[3] + anchor
-    _, group = slot.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    place = torch.arange(len(slot), device=slot.device)
-    winner = torch.zeros(int(group.max()) + 1 if len(group) else 0, dtype=torch.long, device=slot.device)
-    winner = winner.scatter_reduce(0, group, place, "amax", include_self=False)
-    contested = int((truth != truth[winner][group]).sum()) if len(group) else 0
-    truth, slot = truth[winner], slot[winner]
+def _wanted(truth: Tensor, cell: Tensor, anchor: Tensor) -> Tensor:
+    """``cell``: ``[K, 2]`` column and row."""
+    return torch.stack((truth, cell[:, 1], cell[:, 0], anchor), dim=1)
 
-    target = truths.new_zeros(*shape, len(TARGET))
-    box = truths[truth]
-    columns = (
-        torch.ones_like(box[:, :1]),
-        classes[truth].to(box).unsqueeze(1),
-        box,
-        (2 - box[:, 2] * box[:, 3]).unsqueeze(1),
-        torch.zeros_like(box[:, :1]),
-    )
-    target.view(-1, len(TARGET))[slot] = torch.cat(columns, dim=1)
-    index = torch.stack((owner[truth], y[winner], x[winner], anchor[winner]), dim=1)
-    return target, index, truth, contested
+
+def _winners(claims: Tensor, owner: Tensor, head: Head) -> tuple[Tensor, Tensor, int]:
+    """The claims that got their slot, their slots' places in the flat head, and how many others lost theirs
+    to another truth."""
+    truth, y, x, anchor = claims.unbind(1)
+    shape = (head.grid_h, head.grid_w, head.anchor_count)
+    slots = ((owner.index_select(0, truth) * shape[0] + y) * shape[1] + x) * shape[2] + anchor
+    taken, group = slots.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    place = torch.arange(len(slots), device=slots.device)
+    winner = torch.zeros_like(taken).scatter_reduce(0, group, place, "amax", include_self=False)
+    lost = truth != truth.index_select(0, winner).index_select(0, group)
+    return claims.index_select(0, winner), taken, int(lost.sum())
 
 
 def _padded(truths: Tensor, owner: Tensor, batch: int) -> Tensor:
@@ -168,5 +152,5 @@ def _padded(truths: Tensor, owner: Tensor, batch: int) -> Tensor:
     most = int(counts.max()) if batch else 0
     padded = truths.new_zeros(batch, most, 4)
     place = torch.arange(len(truths), device=truths.device) - (counts.cumsum(0) - counts)[owner]
-    padded[owner, place] = truths
+    padded.view(-1, 4).index_copy_(0, owner * most + place, truths)
     return padded
