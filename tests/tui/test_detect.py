@@ -74,7 +74,9 @@ def test_looked_at_from_all_sides_it_finds_the_same_a_little_elsewhere(
     found = []
     for tta in (False, True):
         assert call([folder / "a.jpg"], tmp_path / "out", as_json=True, tta=tta) == 0
-        found.append(json.loads(capsys.readouterr().out)["images"][0]["detections"])
+        document = json.loads(capsys.readouterr().out)
+        assert document["tta"] is tta
+        found.append(document["images"][0]["detections"])
     plain, around = ([each for each in one if each["score"] > 0.7] for one in found)
     assert plain != around
     assert 0 < len(around) <= len(plain) + 1, "only what is seen from both sides keeps its score"

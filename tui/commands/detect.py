@@ -195,7 +195,7 @@ def _files(named: list[Path]) -> Iterator[Path]:
 
 def _report(predictor: Predictor, paths: list[Path], out: Path, as_json: bool) -> TextReport | JsonReport:
     if as_json:
-        return JsonReport(predictor.classes, predictor.source)
+        return JsonReport(predictor.classes, predictor.source, len(predictor.views) > 1)
     try:
         above = Path(os.path.commonpath([path.parent for path in paths]))
     except ValueError:  # some named from the root, some from here

@@ -121,8 +121,8 @@ class JsonReport:
     """The document is gathered in a file, an entry a line, so that ten thousand pictures need no memory, and
     printed at the end, so that it is whole or not there."""
 
-    def __init__(self, classes: tuple[str, ...], source: str) -> None:
-        self._classes, self._source = classes, source
+    def __init__(self, classes: tuple[str, ...], source: str, tta: bool) -> None:
+        self._classes, self._source, self._tta = classes, source, tta
         self._images, self._videos, self._frames = _Lines(), _Lines(), _Lines()
 
     def picture(self, drawn: Drawn) -> None:
@@ -155,7 +155,12 @@ class JsonReport:
         self._frames = _Lines()
 
     def end(self, unread: list[dict[str, str]]) -> None:
-        head = {"weights": self._source, "classes": list(self._classes), "unread": unread}
+        head = {
+            "weights": self._source,
+            "tta": self._tta,
+            "classes": list(self._classes),
+            "unread": unread,
+        }
         sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1])
         for name, lines in (("images", self._images), ("videos", self._videos)):
             sys.stdout.write(f', "{name}": [')

@@ -28,7 +28,8 @@ def evaluate_split(
     config = load_config(source, overrides)
     from engine.scoring import evaluate_config
 
-    _report(evaluate_config(config, weights, split, code, counter("images"), tta), as_json)
+    scores = evaluate_config(config, weights, split, code, counter("images"), tta)
+    _report(scores, as_json, ", each looked at from all sides (--tta)" if tta else "", tta=tta)
     return 0
 
 
@@ -42,12 +43,13 @@ def evaluate_files(truth: Path, detections: Path, as_json: bool) -> int:
     return 0
 
 
-def _report(scores: Scores, as_json: bool) -> None:
+def _report(scores: Scores, as_json: bool, how: str = "", **told: Any) -> None:
+    """``how`` the images were looked at, for people; ``told``: the same for programs."""
     document = scores.to_json()
     if as_json:
-        print_json(document)
+        print_json({**document, **told})
         return
-    print(f"{document['images']:,} images, {document['objects']:,} objects")
+    print(f"{document['images']:,} images, {document['objects']:,} objects{how}")
     rows = [
         ["mAP50", _number(document["map50"])],
         ["mAP50-95", _number(document["map50_95"])],
