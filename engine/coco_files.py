@@ -19,8 +19,9 @@ Boxes = list[tuple[list[float], int, float, bool]]
 """box x, y, w, h; label; area or score; crowd"""
 
 
-def read_coco_files(truth: Path, detections: Path) -> tuple[list[CocoImage], list[str]]:
-    """The images in the order of their ids, and the names of the categories in the order of theirs.
+def read_coco_files(truth: Path, detections: Path) -> tuple[list[CocoImage], list[str], list[str]]:
+    """The images in the order of their ids, the names of the categories in the order of theirs, and those of
+    the images (``file_name``, or else the id).
 
     Raises ``UserError`` naming the file and the key.
     """
@@ -33,8 +34,8 @@ def read_coco_files(truth: Path, detections: Path) -> tuple[list[CocoImage], lis
         fix = "it is a list of {image_id, category_id, bbox, score}"
         raise UserError("is not a COCO results file", where=detections, fix=fix)
 
-    images = _names(document, "images", truth)
-    categories = _names(document, "categories", truth)
+    images = _names(document, "images", "file_name", truth)
+    categories = _names(document, "categories", "name", truth)
     label_of = {number: label for label, number in enumerate(sorted(categories))}
     truths: dict[int, Boxes] = {number: [] for number in images}
     for key, row in _rows(document.get("annotations"), "annotations", truth):
@@ -50,7 +51,9 @@ def read_coco_files(truth: Path, detections: Path) -> tuple[list[CocoImage], lis
     classes = [
         name if names[name] == 1 else f"{name} {number}" for number, name in sorted(categories.items())
     ]
-    return [_image(truths[number], found[number]) for number in sorted(images)], classes
+    numbers = sorted(images)
+    rows = [_image(truths[number], found[number]) for number in numbers]
+    return rows, classes, [images[number] for number in numbers]
 
 
 def _load(path: Path) -> Any:
@@ -66,14 +69,14 @@ def _load(path: Path) -> Any:
         ) from None
 
 
-def _names(document: Row, name: str, path: Path) -> dict[int, str]:
+def _names(document: Row, part: str, name: str, path: Path) -> dict[int, str]:
     """The ids in one of the truth file's lists, and their names where they have one."""
     found: dict[int, str] = {}
-    for key, row in _rows(document.get(name), name, path):
+    for key, row in _rows(document.get(part), part, path):
         number = _id(row.get("id"), f"{key}.id", path)
         if number in found:
             raise UserError(f"{key}.id = {number} stands twice", where=path, fix="give each its own id")
-        found[number] = str(row.get("name", number))
+        found[number] = str(row.get(name, number))
     return found
 
 

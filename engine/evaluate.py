@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .coco_files import read_coco_files
 from .evaluate_coco import CocoImage, coco_numbers
+from .evaluate_errors import ErrorCosts, error_costs
 from .evaluate_voc import ImageBoxes, area_under, eleven_points, voc_curves
 
 
@@ -71,15 +72,24 @@ class Scores:
     per_class: dict[str, ClassScores]
     images: int
     objects: int
+    errors: ErrorCosts | None = None
+    """Where asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """What ``eval --json`` prints, in plain dictionaries; NaN becomes None."""
         plain: dict[str, Any] = _without_nan(asdict(self))
-        return plain
+        return plain if self.errors else {key: value for key, value in plain.items() if key != "errors"}
 
 
-def evaluate(truths: Sequence[Truth], detections: Sequence[Detections], classes: Sequence[str]) -> Scores:
+def evaluate(
+    truths: Sequence[Truth],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    *,
+    errors: bool = False,
+) -> Scores:
     """Score detections against truths, matched by ``image_id``; an image without detections found nothing.
+    ``errors``: and say what each kind of error costs.
 
     Difficult truths and crowds count neither as found nor as missed, in VOC's numbers and in COCO's.
     Raises ``ValueError`` where an image id stands twice or has no truth, or a label is no class.
@@ -96,15 +106,16 @@ def evaluate(truths: Sequence[Truth], detections: Sequence[Detections], classes:
         for labels in (image.truth_labels, image.labels):
             if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):
                 raise ValueError(f"labels {labels.tolist()} of {len(classes)} classes")
-    return _score(images, classes)
+    return _score(images, classes, [truth.image_id for truth in truths] if errors else None)
 
 
-def evaluate_coco_files(truth: str | Path, detections: str | Path) -> Scores:
+def evaluate_coco_files(truth: str | Path, detections: str | Path, *, errors: bool = False) -> Scores:
     """Score any detector's results, both files in COCO's format.
 
     Raises ``UserError`` naming the file and the key where one is not.
     """
-    return _score(*read_coco_files(Path(truth), Path(detections)))
+    images, classes, names = read_coco_files(Path(truth), Path(detections))
+    return _score(images, classes, names if errors else None)
 
 
 def _image(truth: Truth, found: Detections) -> CocoImage:
@@ -123,7 +134,8 @@ def _image(truth: Truth, found: Detections) -> CocoImage:
     )
 
 
-def _score(images: Sequence[CocoImage], classes: Sequence[str]) -> Scores:
+def _score(images: Sequence[CocoImage], classes: Sequence[str], names: Sequence[str] | None = None) -> Scores:
+    """``names`` of the images: where the errors are asked for."""
     coco = coco_numbers(images, len(classes))
     curves = voc_curves([_corners(image) for image in images], len(classes))
     per_class = {
@@ -141,6 +153,7 @@ def _score(images: Sequence[CocoImage], classes: Sequence[str]) -> Scores:
         per_class=per_class,
         images=len(images),
         objects=sum(one.objects for one in per_class.values()),
+        errors=None if names is None else error_costs(images, names, classes),
     )
 
 

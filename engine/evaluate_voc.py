@@ -124,13 +124,14 @@ def _matches(image: ImageBoxes, plus_one: bool) -> tuple[Ints, Floats]:
     count = len(image.boxes)
     if len(image.truths) == 0 or count == 0:
         return np.zeros(count, np.int64), np.full(count, -1.0)
-    overlaps = _pairwise_iou(image.boxes, image.truths, 1.0 if plus_one else 0.0)
+    overlaps = pairwise_iou(image.boxes, image.truths, 1.0 if plus_one else 0.0)
     overlaps[image.labels[:, None] != image.truth_labels[None, :]] = -1
     best = overlaps.argmax(axis=1).astype(np.int64)
     return best, overlaps[np.arange(count), best]
 
 
-def _pairwise_iou(a: Floats, b: Floats, added: float) -> Floats:
+def pairwise_iou(a: Floats, b: Floats, added: float = 0.0) -> Floats:
+    """``[N, 4], [M, 4]`` x1, y1, x2, y2 -> ``[N, M]``; ``added`` to every width and height."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = np.clip(high - low + added, 0, None).prod(-1)

@@ -60,11 +60,16 @@ def predict_dataset(
 
 
 def score_dataset(
-    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
+    predictor: Predictor,
+    dataset: Dataset,
+    loader: BatchLoader,
+    progress: Progress | None = None,
+    *,
+    errors: bool = False,
 ) -> Scores:
-    """AP of a network on a split."""
+    """AP of a network on a split; with ``errors``, what each kind of error costs."""
     detections = predict_dataset(predictor, dataset, loader, progress)
-    return evaluate(dataset.samples, detections, dataset.classes)
+    return evaluate(dataset.samples, detections, dataset.classes, errors=errors)
 
 
 def evaluate_config(
@@ -74,9 +79,10 @@ def evaluate_config(
     code: Path | None = None,
     progress: Progress | None = None,
     tta: bool = False,
+    errors: bool = False,
 ) -> Scores:
     """AP of weights on a config's split (its ``val`` where none is named), with ``tta`` looked at from all
-    sides. Raises ``UserError``."""
+    sides, with ``errors`` what each kind costs. Raises ``UserError``."""
     split = split or config.data.val
     if not split:
         raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")
@@ -97,7 +103,7 @@ def evaluate_config(
         worker_count(config.train.workers, predictor.compute),
     )
     try:
-        return score_dataset(predictor, dataset, loader, progress)
+        return score_dataset(predictor, dataset, loader, progress, errors=errors)
     finally:
         loader.close()
 

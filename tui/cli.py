@@ -131,13 +131,17 @@ def evaluate(
         typer.Option(metavar="JSON", help="Any detector's COCO-format results."),
     ] = None,
     tta: Annotated[bool, TTA] = False,
+    errors: Annotated[
+        bool,
+        typer.Option("--errors", help="Also what each kind of error costs, and where labels may lack."),
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Average precision (VOC and COCO) of weights on a split, or of COCO-format results."""
     from .commands import evaluate as commands
 
     if truth is not None and detections is not None and config is None and weights is None and not tta:
-        raise typer.Exit(commands.evaluate_files(truth, detections, as_json))
+        raise typer.Exit(commands.evaluate_files(truth, detections, errors, as_json))
     if truth is not None or detections is not None:
         raise UserError(
             "--truth and --detections go together and without CONFIG, --weights or --tta",
@@ -147,7 +151,9 @@ def evaluate(
     if config is None or weights is None:
         missing = "CONFIG" if config is None else "--weights"
         raise UserError(f"{missing} is missing", where="eval", fix="see yolotui eval --help")
-    raise typer.Exit(commands.evaluate_split(config, weights, code, split, overrides or [], tta, as_json))
+    raise typer.Exit(
+        commands.evaluate_split(config, weights, code, split, overrides or [], tta, errors, as_json)
+    )
 
 
 @app.command(

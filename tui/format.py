@@ -1,8 +1,9 @@
-"""Numbers, durations and sizes as text: three significant digits, one form everywhere."""
+"""Numbers, durations, sizes and paths as text: three significant digits, one form everywhere."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 
 def digits3(value: float) -> str:
@@ -81,3 +82,11 @@ def seconds_text(seconds: float) -> str:
     if not math.isfinite(seconds):
         return "-"
     return f"{digits3(seconds * 1e3)}ms" if abs(seconds) < 0.9995 else f"{digits3(seconds)}s"
+
+
+def shorten_path(path: Path) -> str:
+    """Relative to the current folder where it lies inside."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

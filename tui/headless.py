@@ -29,7 +29,14 @@ from .claims import Claims
 from .console import PIPE_CLOSED, complain
 from .notable import NotableCheckpoints
 from .outcome import outcome
-from .runstate import RunState, checkpoint_line, cleared_line, evaluation_line, finding_line
+from .runstate import (
+    RunState,
+    checkpoint_line,
+    cleared_line,
+    evaluation_line,
+    finding_line,
+    snapshot_line,
+)
 from .seedline import seed_line
 from .session import Session, TrainingThread
 from .signals import SIGNAL_EXITS, heeding
@@ -98,7 +105,7 @@ class HeadlessLog:
             case CheckpointSaved() if notable:
                 self.write(checkpoint_line(event))
             case SnapshotTaken():
-                self.write(f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
+                self.write(snapshot_line(event))
             case FindingRaised() if self._claims.raise_(event):
                 self.write(f"{event.severity}: {finding_line(event)}")
             case FindingCleared() if self._claims.clear(event):

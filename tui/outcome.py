@@ -10,7 +10,7 @@ from engine.errors import UserError
 from engine.runs.folder import RunFolder
 from engine.runs.reader import RunReader
 
-from .format import digits3
+from .format import digits3, shorten_path
 from .runstate import RunState
 
 
@@ -60,11 +60,3 @@ def _ours(folder: Path) -> bool:
             return not reader.meta().keys() & {"recorded", "imported"}
     except UserError:
         return True
-
-
-def shorten_path(path: Path) -> str:
-    """Relative to the current folder where it lies inside."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from engine.runs.events import (
     CheckpointSaved,
@@ -30,7 +31,7 @@ from engine.runs.events import (
 from engine.runs.reader import RunStatus
 
 from .claims import Claims
-from .format import digits3, duration
+from .format import digits3, duration, shorten_path
 from .history import History
 from .notable import NotableCheckpoints
 
@@ -296,7 +297,7 @@ class RunState:
             case CheckpointSaved():
                 self.checkpoint = event
             case SnapshotTaken():
-                self.log("info", f"snapshot of step {event.step:,}: {event.path} ({event.reason})")
+                self.log("info", snapshot_line(event))
             case FindingRaised():
                 if self.claims.raise_(event):
                     self.log(event.severity, finding_line(event))
@@ -335,7 +336,11 @@ def evaluation_line(event: EvaluationDone) -> str:
 
 def checkpoint_line(event: CheckpointSaved) -> str:
     kind = "best checkpoint" if event.best else "checkpoint"
-    return f"{kind} of step {event.step:,} (epoch {event.epoch}): {event.path}"
+    return f"{kind} of step {event.step:,} (epoch {event.epoch}): {shorten_path(Path(event.path))}"
+
+
+def snapshot_line(event: SnapshotTaken) -> str:
+    return f"snapshot of step {event.step:,} ({event.reason}): {shorten_path(Path(event.path))}"
 
 
 def finding_line(event: FindingRaised) -> str:

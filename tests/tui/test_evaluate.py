@@ -25,17 +25,19 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_it_says_what_was_scored_and_whether_from_all_sides(
+def test_it_says_what_was_scored_how_and_with_what_errors(
     options: list[str], tta: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def printed(as_json: bool) -> str:
-        assert evaluate_split(CONFIG, str(demo_weights()), None, "val", options, tta, as_json) == 0
+        assert evaluate_split(CONFIG, str(demo_weights()), None, "val", options, tta, tta, as_json) == 0
         return capsys.readouterr().out
 
     document = json.loads(printed(as_json=True))
     assert document["tta"] is tta
     assert document["images"] == 4
     assert 0.5 < document["map50_95"] <= document["map50"] <= 1
-    first = printed(as_json=False).splitlines()[0]
+    assert ("errors" in document) is tta
+    first, *rest = printed(as_json=False).splitlines()
     assert first.startswith(f"4 images, {document['objects']} objects")
     assert ("--tta" in first) is tta
+    assert ("what mAP50 would gain without its errors, by kind:" in rest) is tta

@@ -15,8 +15,9 @@ from engine.runs.listing import list_runs
 
 from ..attached import AttachedRun, presence
 from ..console import FAILED, complain, is_interactive
+from ..format import shorten_path
 from ..headless import HeadlessLog
-from ..outcome import outcome, shorten_path
+from ..outcome import outcome
 from ..runstate import Reread, RunState
 from ..seedline import seed_line
 

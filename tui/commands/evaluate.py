@@ -14,6 +14,10 @@ from ..table import table
 
 if TYPE_CHECKING:
     from engine.evaluate import Scores
+    from engine.evaluate_errors import ErrorCosts
+
+SHORT = {"classification": "class", "localization": "place"}
+"""Of the kinds of error, those too long for a column."""
 
 
 def evaluate_split(
@@ -23,23 +27,24 @@ def evaluate_split(
     split: str,
     overrides: list[str],
     tta: bool,
+    errors: bool,
     as_json: bool,
 ) -> int:
     config = load_config(source, overrides)
     from engine.scoring import evaluate_config
 
-    scores = evaluate_config(config, weights, split, code, counter("images"), tta)
+    scores = evaluate_config(config, weights, split, code, counter("images"), tta, errors)
     _report(scores, as_json, ", each looked at from all sides (--tta)" if tta else "", tta=tta)
     return 0
 
 
-def evaluate_files(truth: Path, detections: Path, as_json: bool) -> int:
+def evaluate_files(truth: Path, detections: Path, errors: bool, as_json: bool) -> int:
     for path, option in ((truth, "--truth"), (detections, "--detections")):
         if not path.is_file():
             raise UserError("no such file", where=f"{option} {path}", fix="name a COCO json")
     from engine.evaluate import evaluate_coco_files
 
-    _report(evaluate_coco_files(truth, detections), as_json)
+    _report(evaluate_coco_files(truth, detections, errors=errors), as_json)
     return 0
 
 
@@ -63,6 +68,19 @@ def _report(scores: Scores, as_json: bool, how: str = "", **told: Any) -> None:
         keys = [key for key, value in next(iter(classes.values())).items() if not isinstance(value, dict)]
         rows = [[name, *(_number(values.get(key)) for key in keys)] for name, values in classes.items()]
         print("\n".join(["", *table(["class", *keys], rows)]))
+    if scores.errors is not None:
+        print("\n".join(["", *_error_lines(scores.errors)]))
+
+
+def _error_lines(errors: ErrorCosts) -> list[str]:
+    names = list(errors.per_class.items())
+    rows = [[name, *map(_number, costs.values())] for name, costs in (*names, ("mean", errors.mean))]
+    kinds = [SHORT.get(kind, kind) for kind in errors.mean]
+    lines = ["what mAP50 would gain without its errors, by kind:", *table(["class", *kinds], rows)]
+    if errors.unlabelled:
+        worst = ", ".join(f"{name} {count}" for name, count in errors.unlabelled.items())
+        lines += ["", f"most found, scored {errors.sure} or more, where nothing is labelled: {worst}"]
+    return lines
 
 
 def _number(value: Any) -> str:

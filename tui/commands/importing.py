@@ -17,8 +17,7 @@ from engine.runs.importing import Imported, import_log
 from engine.runs.importing.roles import is_validation, role
 
 from ..console import print_json
-from ..format import count, digits3, shorten
-from ..outcome import shorten_path
+from ..format import count, digits3, shorten, shorten_path
 from ..table import table
 
 SIGNS = {"warning": ("▲", "yellow"), "info": ("·", "cyan")}

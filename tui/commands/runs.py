@@ -10,8 +10,7 @@ from engine.errors import UserError
 from engine.runs.listing import RunInfo, list_runs
 
 from ..console import is_interactive, print_json
-from ..format import digits3, duration
-from ..outcome import shorten_path
+from ..format import digits3, duration, shorten_path
 from ..table import table
 
 DEFAULT_ROOT = Path("runs")

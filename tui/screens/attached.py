@@ -7,8 +7,9 @@ import threading
 from typing import ClassVar
 
 from ..attached import AttachedRun, presence
+from ..format import shorten_path
 from ..keys import bindings
-from ..outcome import outcome, resume_command, shorten_path
+from ..outcome import outcome, resume_command
 from ..runstate import RunState
 from .live import LiveScreen
 from .question import Question
