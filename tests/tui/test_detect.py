@@ -87,6 +87,21 @@ def test_looked_at_from_all_sides_it_finds_the_same_a_little_elsewhere(
         )
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "b.avi"])
+def test_what_was_named_is_never_written_over(folder: Path, tmp_path: Path, name: str) -> None:
+    own = tmp_path / name
+    own.write_bytes((folder / name).read_bytes())
+    (tmp_path / "link").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "link"):
+        with pytest.raises(UserError, match="over .*--out|--out .*over"):
+            call([own], out)
+    # one of another name must not fall on it either
+    (tmp_path / "a.bmp").write_bytes(b"")
+    with pytest.raises(UserError):
+        call([tmp_path / "a.bmp", folder / "a.jpg", own], tmp_path)
+    assert own.read_bytes() == (folder / name).read_bytes()
+
+
 def test_the_drawn_film_has_the_rate_and_size_of_its_source(folder: Path, tmp_path: Path) -> None:
     assert call([folder / "b.avi"], tmp_path) == 0
     with VideoReader(folder / "b.avi") as source, VideoReader(tmp_path / "b.avi") as drawn:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 from fake_training import TERMS, FakeTraining
 from screen_text import paused_at, running, settled, text_of, until
 
-from engine.runs.events import StepDone
+from engine.runs.events import RunEnded, StepDone
 from tui.app import LiveApp
 from tui.screens.help import HelpScreen
 from tui.screens.question import Question
@@ -234,6 +235,26 @@ async def test_q_stops_and_leaves(tmp_path: Path) -> None:
         assert app.return_value == 0
         assert app.thread.ended is not None
         assert app.thread.ended.status == "stopped"
+
+
+class StoppedWhilePreparing(FakeTraining):
+    """Looks at what it is asked only when all is set up, as a training does."""
+
+    def run(self) -> RunEnded:
+        while not self.control.stopping:
+            time.sleep(0.01)
+        return super().run()
+
+
+async def test_q_before_the_first_step_leaves_in_peace(tmp_path: Path) -> None:
+    """The first that the view hears of the run is its end: charts would come onto a screen that is closing."""
+    folder = tmp_path / "demo-3"
+    app = LiveApp(StoppedWhilePreparing(folder), folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
+        await until(pilot, lambda: app.return_value is not None)
+    assert (app.return_value, app.crash) == (0, None)
+    assert app.live.parting_lines()[0].startswith("stopped at step 0")
 
 
 @pytest.mark.slow

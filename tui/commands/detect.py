@@ -205,7 +205,10 @@ def _report(predictor: Predictor, paths: list[Path], out: Path, as_json: bool) -
 
 
 def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:
-    """``out/name.jpg``; of two of one name the later get a number. PNG stays PNG, a film a film."""
+    """``out/name.jpg``; of two of one name the later get a number. PNG stays PNG, a film a film.
+
+    Raises ``UserError`` where one would be written over a picture or film that was named."""
+    given = {path.resolve() for path in paths}
     taken: set[str] = set()
     names: dict[Path, Path] = {}
     for path in dict.fromkeys(paths):
@@ -219,4 +222,10 @@ def _saved_names(paths: list[Path], out: Path) -> dict[Path, Path]:
             name = f"{path.stem}-{count}{suffix}"
         taken.add(name)
         names[path] = out / name
+        if names[path].resolve() in given:
+            raise UserError(
+                f"would write the drawn picture over {out / name}",
+                where=f"--out {out}",
+                fix="name a folder that holds none of them",
+            )
     return names

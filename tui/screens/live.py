@@ -150,14 +150,17 @@ class LiveScreen(PanelScreen):
     def _make_charts(self) -> None:
         names = list(self.state.series)
         terms = names[: len(names) - len(EXTRA_SERIES)]
-        self.order = [*terms, PRECISION, *EXTRA_SERIES]
+        order = [*terms, PRECISION, *EXTRA_SERIES]
         charts: list[Chart] = []
-        for k, name in enumerate(self.order):
+        for k, name in enumerate(order):
             kind = PrecisionChart if name == PRECISION else SeriesChart
             chart = kind(name, self.state, self.options, id=f"chart-{k}")
             chart.number = str(k + 1) if k < 9 else ""
             charts.append(chart)
         self.mount_all(charts, before=self.query_one(EpochTable))
+        if charts[0].parent is None:  # a screen that is being left takes no more widgets, and does not say so
+            return
+        self.order = order
         self.call_after_refresh(self.place)
         first = self.shown.enlarged if self.shown.enlarged in self.order else terms[-1] if terms else ""
         if first:
