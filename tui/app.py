@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from . import remembered
 from .keys import Key, available, bindings
+from .past import before_going_on
 from .screens.help import help_for
 from .screens.live import LiveScreen
 from .screens.question import Question
@@ -96,7 +97,8 @@ class LiveApp(App[int], inherit_bindings=False):
     # start and end
 
     def make_screen(self, thread: TrainingThread, folder: Path) -> LiveScreen:
-        return LiveScreen(self.session.feed.subscribe(), self.session.control, thread, folder)
+        past = before_going_on(folder)
+        return LiveScreen(self.session.feed.subscribe(), self.session.control, thread, folder, past)
 
     def get_default_screen(self) -> LiveScreen:
         return self.live

@@ -15,9 +15,8 @@ from engine.runs.requests import Kind, Request, RequestWriter
 from engine.training.obeying import arrived
 
 from .format import duration
-from .history import History
-from .runstate import EXTRA_SERIES, IMAGES_PER_SECOND, Reread, RunState
-from .stored import COLUMNS, speed
+from .past import past_state
+from .runstate import Reread, RunState
 
 INTERVAL = 0.25
 """Seconds between two looks at the store."""
@@ -133,18 +132,9 @@ class AttachedRun:
     def read(self) -> RunState:
         """The run as it is now, its whole past in summary; what comes later goes into the feed."""
         opening = read_opening(self._reader)
-        state = RunState()
-        for at, event in opening.events:
-            state.apply([event], at)
+        for _, event in opening.events:
             self._note(event)
-        if opening.past:
-            names = state.series or (*(name for name in self._reader.terms()), *EXTRA_SERIES)
-            state.history = History(names)
-            stored = {name: COLUMNS.get(name, name) for name in names}
-            past = {name: opening.past[column] for name, column in stored.items() if column in opening.past}
-            past[IMAGES_PER_SECOND] = speed(opening.past["images"], opening.past["seconds"])
-            state.history.fill(opening.first, opening.until, opening.width, past)
-        state.apply(opening.steps)
+        state = past_state(opening, self._reader)
         state.status = self.status
         self._cursor = opening.cursor
         return state

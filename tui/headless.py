@@ -29,6 +29,7 @@ from .claims import Claims
 from .console import PIPE_CLOSED, complain
 from .notable import NotableCheckpoints
 from .outcome import outcome
+from .past import before_going_on
 from .runstate import (
     RunState,
     checkpoint_line,
@@ -131,7 +132,7 @@ def train_headless(
     subscription = session.feed.subscribe()
     thread = TrainingThread(session, log_path)
     caught: list[int] = []
-    log = HeadlessLog(interval, _Output(session))
+    log = HeadlessLog(interval, _Output(session), before_going_on(folder))
     with (signals or _signals)(session, caught):
         thread.start()
         while thread.is_alive():

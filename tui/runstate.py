@@ -285,7 +285,9 @@ class RunState:
         match event:
             case RunStarted():
                 self.started, self.ended = event, None
-                self.history = History((*event.terms, *EXTRA_SERIES))
+                names = (*event.terms, *EXTRA_SERIES)
+                if not self._goes_on(event.first_step, names):
+                    self.history = History(names)
                 resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
                 self.log("info", f"run {event.name} in {event.run}{resumed}")
             case EpochDone():
@@ -313,6 +315,11 @@ class RunState:
                 self.log("error" if event.status == "failed" else "info", ended_line(event))
             case _:
                 pass
+
+    def _goes_on(self, first_step: int, names: tuple[str, ...]) -> bool:
+        """Whether what is known of the run is what it did before ``first_step``."""
+        known = self.history
+        return known is not None and known.names == names and 0 < known.last <= first_step
 
     def _row(self, epoch: int) -> EpochRow:
         self.epoch_version += 1

@@ -45,6 +45,8 @@ class FakeTraining:
     """On every term: two runs that differ."""
     findings: dict[int, list[Event]] = field(default_factory=dict)
     """Emitted after these steps."""
+    first_step: int = 0
+    """Steps done before, by a run that this one resumes."""
     pause_at: int = 0
     """Pause by itself after this step: a still picture for tests."""
     feed: Feed = field(default_factory=Feed)
@@ -59,14 +61,14 @@ class FakeTraining:
         emit(
             RunStarted(
                 str(self.folder), self.folder.name, self.terms, self.per_object, self.epochs, per_epoch,
-                total, 16, 600, classes, "cpu", "compact", 2_140_000, 0,
+                total, 16, 600, classes, "cpu", "compact", 2_140_000, self.first_step,
             )
         )  # fmt: skip
         emit(LogLine("info", "anchors by k-means: best possible recall 0.994"))
         emit(LogLine("warning", "3 boxes without area were dropped, see `yolotui data check`"))
         emit(StateChanged("training"))
         values: list[dict[str, float]] = []
-        best, step, epoch = 0.0, 0, 1
+        best, step, epoch = 0.0, self.first_step, 1 + self.first_step // per_epoch
         while step < total:
             self._at = (step, epoch)
             if not self.control.wait_turn(self._serve_request, self._paused, self._resumed):

@@ -93,7 +93,7 @@ def test_what_was_named_is_never_written_over(folder: Path, tmp_path: Path, name
     own.write_bytes((folder / name).read_bytes())
     (tmp_path / "link").symlink_to(tmp_path)
     for out in (tmp_path, tmp_path / "link"):
-        with pytest.raises(UserError, match="over .*--out|--out .*over"):
+        with pytest.raises(UserError, match="would write"):
             call([own], out)
     # one of another name must not fall on it either
     (tmp_path / "a.bmp").write_bytes(b"")

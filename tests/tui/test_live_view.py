@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_training import TERMS, FakeTraining
 from screen_text import paused_at, running, settled, text_of, until
+from store_writer import StoredTraining
 
 from engine.runs.events import RunEnded, StepDone
 from tui.app import LiveApp
@@ -237,6 +238,27 @@ async def test_q_stops_and_leaves(tmp_path: Path) -> None:
         assert app.thread.ended.status == "stopped"
 
 
+async def test_a_resumed_run_shows_what_it_did_before(tmp_path: Path) -> None:
+    folder = tmp_path / "demo-3"
+    StoredTraining(folder, epochs=4).run()
+    done = 4 * FakeTraining.steps_per_epoch
+    app = LiveApp(FakeTraining(folder, epochs=8, first_step=done, pause_at=done + 2), folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await paused_at(app, pilot)
+        screen = await settled(app, pilot)
+        state = app.live.state
+        assert state.history is not None
+        assert (state.history.first, state.history.last) == (1, done + 2)
+        assert [row.epoch for row in state.epochs.values()] == [1, 2, 3, 4]
+        assert state.best is not None
+        assert f"{state.best.map50:.3f}" in screen
+        assert "epoch 5/8" in screen
+        assert app.live.can_control
+        app.session.control.stop()
+        await until(pilot, lambda: app.live.ended)
+        assert any("best mAP50" in line for line in app.live.parting_lines())
+
+
 class StoppedWhilePreparing(FakeTraining):
     """Looks at what it is asked only when all is set up, as a training does."""
 
@@ -247,7 +269,7 @@ class StoppedWhilePreparing(FakeTraining):
 
 
 async def test_q_before_the_first_step_leaves_in_peace(tmp_path: Path) -> None:
-    """The first that the view hears of the run is its end: charts would come onto a screen that is closing."""
+    """The first it hears of the run is its end: charts would come onto a screen that is closing."""
     folder = tmp_path / "demo-3"
     app = LiveApp(StoppedWhilePreparing(folder), folder)
     async with app.run_test(size=(80, 24)) as pilot:
