@@ -84,6 +84,11 @@ def seconds_text(seconds: float) -> str:
     return f"{digits3(seconds * 1e3)}ms" if abs(seconds) < 0.9995 else f"{digits3(seconds)}s"
 
 
+def precision(map50: float, map50_95: float) -> str:
+    """``mAP50 0.442, mAP50-95 0.232``; a log may know the first alone."""
+    return f"mAP50 {digits3(map50)}" + ("" if math.isnan(map50_95) else f", mAP50-95 {digits3(map50_95)}")
+
+
 def shorten_path(path: Path) -> str:
     """Relative to the current folder where it lies inside."""
     try:

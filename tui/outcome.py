@@ -10,7 +10,7 @@ from engine.errors import UserError
 from engine.runs.folder import RunFolder
 from engine.runs.reader import RunReader
 
-from .format import digits3, shorten_path
+from .format import precision, shorten_path
 from .runstate import RunState
 
 
@@ -23,7 +23,7 @@ def outcome(state: RunState, folder: Path) -> list[str]:
     total = f" of {state.started.total_steps:,}" if state.started else ""
     parts = [
         f"{ended.status} at step {ended.step:,}{total}, epoch {ended.epoch}",
-        f"best mAP50 {digits3(best.map50)} in epoch {best.epoch}" if best else "",
+        f"best epoch {best.epoch}: {precision(best.map50, best.map50_95)}" if best else "",
         place := shorten_path(folder),
     ]
     if ended.status == "failed":

@@ -27,6 +27,7 @@ from engine.runs.events import (
     StateChanged,
     StepDone,
     Summary,
+    best_of,
 )
 from engine.runs.reader import RunStatus
 
@@ -155,7 +156,7 @@ class RunState:
 
     @property
     def best(self) -> EvaluationDone | None:
-        return next((done for done in reversed(self.evaluations) if done.best), None)
+        return best_of(self.evaluations)
 
     @property
     def series(self) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def score_chart(steps: Sequence[int], map50: Sequence[float], map50_95: Sequence
     )
     axes.set_ylim(0, 1)
     axes.legend(loc="best", fontsize=9, frameon=False, labelcolor=INK)
-    return _svg(figure, f"mAP50 and mAP50-95 of {len(steps)} evaluations, best {max(map50):.4f}", "ap")
+    return _svg(figure, f"mAP50 and mAP50-95 of {len(steps)} evaluations, up to {max(map50):.4f}", "ap")
 
 
 def smoothed(values: Floats, span: float) -> Floats:

@@ -136,12 +136,16 @@ def _headline(info: RunInfo, evaluations: Sequence[ev.EvaluationDone]) -> list[t
         ("hours", f"{info.seconds / 3600:.2f}"),
     ]
     if evaluations:
-        best = max(evaluations, key=lambda done: done.map50)
-        values.insert(0, (f"mAP50-95 at epoch {best.epoch}", f"{best.map50_95:.4f}"))
-        values.insert(0, (f"best mAP50, epoch {best.epoch}", f"{best.map50:.4f}"))
+        best = _best(evaluations)
+        values.insert(0, (f"mAP50-95, best epoch {best.epoch}", f"{best.map50_95:.4f}"))
+        values.insert(0, (f"mAP50, best epoch {best.epoch}", f"{best.map50:.4f}"))
     if info.last_total is not None:
         values.append(("last total", f"{info.last_total:.3g}"))
     return values
+
+
+def _best(evaluations: Sequence[ev.EvaluationDone]) -> ev.EvaluationDone:
+    return ev.best_of(evaluations) or evaluations[-1]
 
 
 def _findings(reader: RunReader) -> Iterator[str]:
@@ -191,11 +195,12 @@ def _charts(
         steps = [done.step for done in evaluations]
         scores = [done.map50 for done in evaluations]
         svg = score_chart(steps, scores, [done.map50_95 for done in evaluations], axis)
-        yield h.chart("average precision", f"best mAP50 {max(scores):.3g}", svg)
+        best = _best(evaluations)
+        yield h.chart("average precision", f"best epoch {best.epoch}: mAP50 {best.map50:.3g}", svg)
 
 
 def _evaluation(evaluations: Sequence[ev.EvaluationDone]) -> str:
-    best = max(evaluations, key=lambda done: done.map50)
+    best = _best(evaluations)
     intro = (
         f"The best of {len(evaluations)}: epoch {best.epoch}, split {best.split}, {best.images:,} images, "
         f"{best.objects:,} objects, mAP50 {best.map50:.4f}, mAP50-95 {best.map50_95:.4f}."
@@ -212,7 +217,7 @@ def _evaluation(evaluations: Sequence[ev.EvaluationDone]) -> str:
 def _epoch_table(epochs: Sequence[ev.EpochDone], evaluations: Sequence[ev.EvaluationDone]) -> str:
     terms = list(dict.fromkeys(name for done in epochs for name in done.summaries))
     scored = {done.epoch: done for done in evaluations}
-    best = max(evaluations, key=lambda done: done.map50).epoch if evaluations else None
+    best = _best(evaluations).epoch if evaluations else None
     head = ["epoch", "step", *terms, "lr", "img/s", *(["mAP50", "mAP50-95"] if evaluations else [])]
     rows = []
     for done in epochs:

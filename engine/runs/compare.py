@@ -24,7 +24,7 @@ class ComparedRun:
     means: dict[str, dict[int, EpochMean]]
     """Term -> epoch -> its mean over the epoch's steps."""
     best: ev.EvaluationDone | None
-    """The evaluation with the best mAP50."""
+    """Its best evaluation, as it chose itself."""
     settings: dict[str, str]
 
 
@@ -92,7 +92,7 @@ def _read(folder: RunFolder, name: str) -> ComparedRun:
             info=info,
             terms=tuple(terms),
             means=_means(reader.epochs(), started),
-            best=max(evaluations, key=lambda done: done.map50, default=None),
+            best=ev.best_of(evaluations),
             settings=run_settings(reader),
         )
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 Status = Literal["finished", "stopped", "failed"]
 """finished: all steps done. stopped: on request, can be resumed. failed: a non-finite value or an error."""
@@ -102,7 +102,20 @@ class EvaluationDone:
     objects: int
     seconds: float
     best: bool
-    """Whether it is the best so far."""
+    """Whether it is the best so far: by mAP50-95 where the trainer knows it."""
+
+
+class _Ranked(Protocol):
+    @property
+    def best(self) -> bool: ...
+
+
+Evaluated = TypeVar("Evaluated", bound=_Ranked)
+
+
+def best_of(done: Sequence[Evaluated]) -> Evaluated | None:
+    """Of evaluations in their order the one that none after it surpassed: whose weights are the best ones."""
+    return next((each for each in reversed(done) if each.best), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import UserError
 from . import codec
+from .events import best_of
 from .folder import RunFolder
 from .reader import RunReader, RunStatus
 
@@ -40,7 +41,7 @@ class RunInfo:
     map50_95: float | None = None
     best_map50: float | None = None
     best_map50_95: float | None = None
-    """Of the evaluation with the best mAP50."""
+    """Of the best evaluation, the one whose weights ``best`` are."""
     last_total: float | None = None
     """Of the last step: ``total``, or without one the run's last term."""
     seconds: float = 0.0
@@ -72,7 +73,7 @@ def run_info(path: str | Path) -> RunInfo:
             started = reader.started()
             scores = reader.scores()
             epochs = reader.epochs(last=1)
-            best = max(scores, default=None)
+            best = best_of(scores)
             steps = reader.last_step()
             elapsed, total = _last_values(reader, steps, started.terms if started else ())
             return RunInfo(
@@ -87,12 +88,12 @@ def run_info(path: str | Path) -> RunInfo:
                 config=str(reader.meta("config").get("config", "")),
                 data=_data(folder.config),
                 network=started.network if started else "",
-                map50=scores[-1][0] if scores else None,
-                map50_95=scores[-1][1] if scores else None,
-                best_map50=best[0] if best else None,
-                best_map50_95=best[1] if best else None,
+                map50=scores[-1].map50 if scores else None,
+                map50_95=scores[-1].map50_95 if scores else None,
+                best_map50=best.map50 if best else None,
+                best_map50_95=best.map50_95 if best else None,
                 last_total=total,
-                seconds=elapsed + sum(seconds for _, _, seconds in scores if seconds > 0),
+                seconds=elapsed + sum(each.seconds for each in scores if each.seconds > 0),
                 message=status.message,
             )
     except UserError as error:

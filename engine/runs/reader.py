@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,15 @@ class Cursor:
 
     seq: int = 0
     step: int = 0
+
+
+class Score(NamedTuple):
+    """An evaluation in short."""
+
+    map50: float
+    map50_95: float
+    seconds: float
+    best: bool
 
 
 class RunReader:
@@ -194,12 +203,12 @@ class RunReader:
     def evaluations(self) -> list[ev.EvaluationDone]:
         return self._decoded("EvaluationDone")
 
-    def scores(self) -> list[tuple[float, float, float]]:
-        """mAP50, mAP50-95 and seconds of every evaluation: for a list of runs, where ``evaluations`` with
-        their classes would cost too much."""
+    def scores(self) -> list[Score]:
+        """Of every evaluation: for a list of runs, where ``evaluations`` with their classes would cost too
+        much."""
         found = self._all("SELECT body FROM events WHERE kind = 'EvaluationDone' ORDER BY seq")
         bodies = [json.loads(body) for (body,) in found]
-        return [(body["map50"], body["map50_95"], body["seconds"]) for body in bodies]
+        return [Score(*(body[name] for name in Score._fields)) for body in bodies]
 
     def moments(self, kind: str = "") -> list[tuple[int, float]]:
         """For every event (of one kind) the step before it and when it was written, in seconds since 1970,

@@ -208,7 +208,7 @@ async def test_the_end_is_a_sentence_and_the_view_stays(tmp_path: Path) -> None:
         await until(pilot, lambda: app.live.ended)
         text = await settled(app, pilot)
         assert "✔ finished" in text
-        assert "finished at step 10 of 10, epoch 2 · best mAP50" in text
+        assert "finished at step 10 of 10, epoch 2 · best epoch 2: mAP50" in text
         assert "next: yolotui eval" in text
         assert "yolotui detect IMAGE" in text  # a long path is cut at the screen's edge
         assert "pause" not in text.split("\n")[-1]
@@ -256,7 +256,7 @@ async def test_a_resumed_run_shows_what_it_did_before(tmp_path: Path) -> None:
         assert app.live.can_control
         app.session.control.stop()
         await until(pilot, lambda: app.live.ended)
-        assert any("best mAP50" in line for line in app.live.parting_lines())
+        assert any("best epoch " in line for line in app.live.parting_lines())
 
 
 class StoppedWhilePreparing(FakeTraining):

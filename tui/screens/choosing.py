@@ -84,5 +84,5 @@ def lay_over(screen: LiveScreen, path: Path | None) -> None:
 
 def _described(info: RunInfo) -> str:
     epochs = f"{info.epochs}/{info.total_epochs} epochs"
-    best = f", best mAP50 {digits3(info.best_map50)}" if info.best_map50 is not None else ""
+    best = f", best with mAP50 {digits3(info.best_map50)}" if info.best_map50 is not None else ""
     return f"{info.status}, {info.steps:,} steps, {epochs}{best}"

@@ -28,8 +28,9 @@ class EpochTable(ScrollingPanel):
         "One row an epoch, the newest at the bottom. The mean of the epoch's steps stands under the "
         "term's name; ±: their standard deviation; trend: the mean of the last quarter minus the mean of "
         "the first; last: the last batch alone, which is noise and often misread as progress. Where terms "
-        "are sums over objects, the values are per object. ★ marks the best mAP50. As many of the four "
-        "are shown as fit; m chooses, and where not all columns fit, ← and → move through them."
+        "are sums over objects, the values are per object. ★ marks the best one, by mAP50-95: its "
+        "weights are kept. As many of the four are shown as fit; m chooses, and where not all columns "
+        "fit, ← and → move through them."
     )
 
     def __init__(self, state: RunState) -> None:

@@ -61,7 +61,8 @@ class PrecisionChart(Chart):
         left.append((f"{gap}{digits3(newest.map50)}", "strong"))
         optional: list[Piece] = [(f"{gap}50-95 {digits3(newest.map50_95)}", "plain")]
         if best and best is not newest:
-            optional.append((f"{gap}best {digits3(best.map50)} in epoch {best.epoch}", "good"))
+            values = f"{digits3(best.map50)} {digits3(best.map50_95)}"
+            optional.append((f"{gap}best epoch {best.epoch}: {values}", "good"))
         elif best:
             optional.append((f"{gap}best so far", "good"))
         left += fitting(left, optional, width)

@@ -70,7 +70,7 @@ def test_whatever_a_name_holds_stays_text(run: RunFolder, tmp_path: Path) -> Non
         assert shown in words
     assert words.index("is flat") < words.index("was bad")  # the cleared one comes after
     assert "cleared at step 40" in words
-    assert "best mAP50, epoch 2" in words
+    assert "mAP50, best epoch 2" in words
     assert "1 not finite" in words
 
 

@@ -55,9 +55,9 @@ def epoch_done(epoch: int) -> ev.EpochDone:
     return ev.EpochDone(epoch, epoch * 100, summaries, 1600, 4000, 25.0, 1e-3)
 
 
-def evaluated(epoch: int, map50: float) -> ev.EvaluationDone:
+def evaluated(epoch: int, map50: float, best: bool = True) -> ev.EvaluationDone:
     ap = {"cat": map50, "dog": 0.5}
-    return ev.EvaluationDone(epoch, epoch * 100, "val", map50, map50 / 2, ap, 50, 120, 2.5, True)
+    return ev.EvaluationDone(epoch, epoch * 100, "val", map50, map50 / 2, ap, 50, 120, 2.5, best)
 
 
 def ended(status: ev.Status, at: int) -> ev.RunEnded:

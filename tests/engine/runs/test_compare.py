@@ -23,7 +23,14 @@ def made(path: Path, means: list[float], config: str, term: str = "lbox", **meta
         writer.write(
             [ev.EpochDone(k + 1, (k + 1) * 100, {term: ev.Summary(mean, 0.5, 0, mean)}, 1, 1, 1.0, 0.1)]
         )
-    writer.write([evaluated(1, 0.8), evaluated(2, 0.7), ended("finished", 3)])
+    writer.write(
+        [
+            evaluated(1, 0.8),
+            evaluated(2, 0.9, best=False),
+            evaluated(3, 0.7, best=False),
+            ended("finished", 3),
+        ]
+    )
     writer.close()
     return path
 
@@ -67,5 +74,5 @@ def test_a_listed_run_tells_its_data_total_and_time(tmp_path: Path) -> None:
         made(tmp_path / "one", [1], '[data]\nformat = "voc"\nroot = "/sets/VOC2012"\n\n[model]\n')
     )
     assert (info.data, info.last_total, info.best_map50, info.best_map50_95) == ("voc VOC2012", 2.0, 0.8, 0.4)
-    assert info.seconds == 3 * 0.25 + 2 * 2.5
+    assert info.seconds == 3 * 0.25 + 3 * 2.5
     assert not info.alive

@@ -310,7 +310,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
             *[step(n) for n in range(1, 6)],
             epoch_done(1),
             evaluated(1, 0.8),
-            evaluated(2, 0.7),
+            evaluated(2, 0.7, best=False),
         ]
         writer.write([*events, *ending])
         writer.close()
