@@ -19,6 +19,7 @@ from .image_header import read_header
 from .images import UnreadableImage, decode_image, read_bytes
 from .opening import open_split
 from .sample import Dataset, Problem, Sample
+from .yolo_txt import without_labels
 
 DOUBLE_IOU = 0.9
 """Two boxes of one class above this overlap are taken for one object marked twice."""
@@ -73,7 +74,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Nothing that is an error: unreadable images, or images that stand in train and in val."""
+        """Nothing that is an error: pictures and labels that cannot be read, images in train and in val."""
         return all(problem.severity != "error" for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def audit(config: Config, strides: Sequence[int] = (32,), progress: Progress | N
                 progress(done, total)
         splits.append(_split(dataset, config, min(strides), rotated))
         problems += _absent_classes(splits[-1], config.data)
+        problems += _without_labels(dataset, config.data)
     problems += _repeats(places)
     anchors = _anchors(config, datasets[0], strides)
     classes = datasets[0].classes
@@ -209,6 +211,17 @@ def _repeats(places: dict[str, list[tuple[str, str]]]) -> list[Problem]:
             else:
                 found.append(Problem("image twice in a split", other, f"in {split}, the same as {path}"))
     return found
+
+
+def _without_labels(dataset: Dataset, data: DataConfig) -> list[Problem]:
+    """Where some have a label file: those that have none, in one line."""
+    without = without_labels(dataset.samples) if data.format == "yolo" else []
+    if not 0 < len(without) < len(dataset):
+        return []
+    detail = (
+        f"{len(without):,} of {len(dataset):,} pictures of {dataset.name}: background, if nothing is on them"
+    )
+    return [Problem("without a label file", str(without[0]), detail, "info")]
 
 
 def _anchors(config: Config, train: Dataset, strides: Sequence[int]) -> AnchorAudit:

@@ -71,7 +71,7 @@ def _sample(
     image = next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
     if image is None:
         dropped.append(
-            Problem("missing image", str(folders[0] / file_name), f"of {path.name}, image dropped")
+            Problem("missing image", str(folders[0] / file_name), f"of {path.name}, image dropped", "error")
         )
         return None
     problems: list[Problem] = []
@@ -80,7 +80,7 @@ def _sample(
         size = image_size(image)
     except UnreadableImage as error:
         if not all(isinstance(side, int) and side > 0 for side in stated):
-            dropped.append(Problem("unreadable image", str(image), f"{error.reason}, image dropped"))
+            dropped.append(Problem("unreadable image", str(image), f"{error.reason}, image dropped", "error"))
             return None
         size = (int(stated[0] or 0), int(stated[1] or 0))
     if None not in stated and size != stated:
@@ -94,14 +94,16 @@ def _sample(
         if category in ids:
             box = _box(truth.get("bbox"))
             if box is None:
-                problems.append(Problem("object without a box", str(image), f"annotation {truth.get('id')}"))
+                problems.append(
+                    Problem("object without a box", str(image), f"annotation {truth.get('id')}", "error")
+                )
                 continue
             boxes.append(box)
             labels.append(ids[category])
             crowd.append(bool(truth.get("iscrowd", 0)))
         elif category not in known:
             detail = f"annotation {truth.get('id')}: category {category}"
-            problems.append(Problem("class id out of range", str(image), detail))
+            problems.append(Problem("class id out of range", str(image), detail, "error"))
     corners = np.array(boxes, np.float64).reshape(-1, 4)
     clipped, keep, faults = clip_boxes(corners, size, str(image), [names[label] for label in labels])
     return Sample(

@@ -27,6 +27,7 @@ class Problem:
     path: str
     detail: str
     severity: str = "warning"
+    """``error`` where a picture, or an object somebody labelled, is lost to the training."""
     cut: float = 0.0
     """Of a clipped box: the share of its area that lay outside the picture."""
 

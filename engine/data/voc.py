@@ -65,9 +65,9 @@ def read_annotation(path: Path, first_pixel: int = 1) -> Annotation:
         name = (item.findtext("name") or "").strip()
         corners = [_number(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
         if not name:
-            problems.append(Problem("object without a name", str(path), f"object {number}"))
+            problems.append(Problem("object without a name", str(path), f"object {number}", "error"))
         elif any(corner is None for corner in corners):
-            problems.append(Problem("object without a box", str(path), f"object {number}, {name}"))
+            problems.append(Problem("object without a box", str(path), f"object {number}, {name}", "error"))
         else:
             names.append(name)
             boxes.append(_corners([corner for corner in corners if corner is not None], first_pixel))
@@ -105,7 +105,9 @@ def read_voc(root: Path, split: str, classes: Sequence[str], first_pixel: int = 
     for image_id in spread(_split_ids(root, split), most):
         xml = annotations / f"{image_id}.xml"
         if not xml.is_file():
-            problems.append(Problem("missing annotation", str(xml), f"of {image_id} in split {split}"))
+            problems.append(
+                Problem("missing annotation", str(xml), f"of {image_id} in split {split}", "error")
+            )
             continue
         annotation = read_annotation(xml, first_pixel)
         if not classes:
@@ -118,7 +120,10 @@ def read_voc(root: Path, split: str, classes: Sequence[str], first_pixel: int = 
         if image is None:
             problems.append(
                 Problem(
-                    "missing image", str(pictures / f"{image_id}.jpg"), f"in split {split}, image dropped"
+                    "missing image",
+                    str(pictures / f"{image_id}.jpg"),
+                    f"in split {split}, image dropped",
+                    "error",
                 )
             )
             continue

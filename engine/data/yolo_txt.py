@@ -48,12 +48,21 @@ def read_yolo(root: Path, split: str, classes: Sequence[str] = (), most: int = 0
             size = image_size(image)
         except UnreadableImage as error:
             kind = "missing image" if not image.exists() else "unreadable image"
-            problems.append(Problem(kind, str(image), f"{error.reason}, image dropped"))
+            problems.append(Problem(kind, str(image), f"{error.reason}, image dropped", "error"))
             continue
         sample = _sample(image, size, names)
         samples.append(sample)
         problems.extend(sample.problems)
+    without = without_labels(samples)
+    if samples and len(without) == len(samples):
+        detail = f"none of {len(samples):,} pictures has one; the first was looked for there"
+        problems.append(Problem("no label files", str(label_path(without[0])), detail, "error"))
     return Dataset(split, tuple(names), tuple(samples), tuple(problems))
+
+
+def without_labels(samples: Sequence[Sample]) -> list[Path]:
+    """The pictures that have no label file: background, unless it was forgotten or lies elsewhere."""
+    return [sample.path for sample in samples if not label_path(sample.path).exists()]
 
 
 def label_path(image: Path) -> Path:
@@ -94,14 +103,14 @@ def _rows(path: Path, size: tuple[int, int], classes: int) -> tuple[np.ndarray, 
     except FileNotFoundError:
         lines = []
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem("unreadable labels", str(path), str(error)))
+        problems.append(Problem("unreadable labels", str(path), str(error), "error"))
         lines = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         fault, label, box = _row(line.split(), classes)
         if fault:
-            problems.append(Problem(fault, str(path), f"line {number}: {line.strip()[:80]}"))
+            problems.append(Problem(fault, str(path), f"line {number}: {line.strip()[:80]}", "error"))
         else:
             labels.append(label)
             boxes.append(box)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from engine.config import DataConfig
+from engine.config import Config, DataConfig
+from engine.data.audit import audit
 from engine.data.opening import open_split
 from engine.data.sample import Dataset
 from engine.data.voc import read_voc
@@ -96,6 +97,22 @@ def test_three_formats_one_dataset(voc: Dataset, tmp_path: Path, classes: list[s
         data = open_split(config, "train")
         assert_same(data, voc)
         assert not data.problems
+
+
+def test_pictures_without_label_files(voc: Dataset, tmp_path: Path) -> None:
+    """One is background; where none has one, the labels lie elsewhere."""
+    root = as_yolo(voc, tmp_path / "yolo")
+    data = DataConfig(format="yolo", root=str(root), train="train", val="")
+    files = sorted((root / "labels" / "train").glob("*.txt"))
+    files[0].unlink()
+    found = audit(Config(data=data))
+    assert (found.counts["without a label file"], found.ok) == (1, True)
+    for each in files[1:]:
+        each.unlink()
+    found = audit(Config(data=data))
+    assert (found.counts["no label files"], found.ok) == (1, False)
+    (problem,) = open_split(data, "train").problems
+    assert problem.path == str(files[0])
 
 
 def test_a_bad_yolo_row_is_a_problem_of_that_row(voc: Dataset, tmp_path: Path) -> None:
