@@ -1,4 +1,8 @@
-"""The one error a user is meant to see."""
+"""The one error a user is meant to see, and the end that somebody asked for."""
+
+
+class Terminated(SystemExit):
+    """Somebody wants the process to end (SIGTERM): not the doing of the function that was at work."""
 
 
 class UserError(Exception):

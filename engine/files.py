@@ -37,8 +37,11 @@ def appearing_whole(path: Path, durable: bool = True) -> Iterator[Path]:
                 os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            # a full disk does not say which
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if durable:
         _sync_folder(path.parent)

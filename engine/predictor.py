@@ -30,7 +30,7 @@ from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
 from .yolo.detect import MOST, undo_letterbox
 from .yolo.detector import Detector, Pred
-from .yolo.plugin import UserFunctions, load_functions
+from .yolo.plugin import UserFunctions, blaming, load_functions
 from .yolo.views import PLAIN, View, merged, views_of
 
 DETECT_CONF, DETECT_IOU = 0.25, 0.45
@@ -78,7 +78,15 @@ class Predictor:
     def detect_inputs(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
     ) -> list[Tensor]:
-        """uint8 RGB inputs ``[B, 3, H, W]``, already letterboxed, and the originals' (height, width)."""
+        """uint8 RGB inputs ``[B, 3, H, W]``, already letterboxed, and the originals' (height, width).
+
+        Raises ``UserError`` where a function of the user's raises."""
+        with blaming(self.detector.user):
+            return self._detect_inputs(images, sizes, conf, iou)
+
+    def _detect_inputs(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
+    ) -> list[Tensor]:
         images = images.to(self.compute.device)
         if len(self.views) == 1:
             return self.detector.detect(self._predict(images), sizes, conf=conf, iou=iou)
@@ -190,7 +198,7 @@ def find_weights(weights: str | None) -> Path:
     if weights is None:
         from .runs.store import newest  # SQLite and all that reads a run: not for weights that are named
 
-        run = newest("runs")
+        run = newest("runs", with_weights=True)
         if run is not None and run.weights is not None:
             return run.weights
         return demo_weights()

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App
@@ -214,8 +214,9 @@ class LiveApp(App[int], inherit_bindings=False):
 
     @property
     def can_inspect(self) -> bool:
-        """Whether the session keeps steps to look into."""
-        return getattr(self.session, "captures", None) is not None
+        """Whether the session keeps steps to look into, or can still take one."""
+        captures = getattr(self.session, "captures", None)
+        return captures is not None and (self.live.can_control or _has_step(captures, self.live.folder))
 
     def open_inspector(self) -> None:
         from .inspect.sources import LiveSteps
@@ -233,3 +234,7 @@ class LiveApp(App[int], inherit_bindings=False):
 
     def action_help(self) -> None:
         self.push_screen(help_for(self.screen, "Live view" if self.screen is self.live else "The inspector"))
+
+
+def _has_step(captures: Any, folder: Path) -> bool:
+    return len(captures.ring) > 0 or next((folder / "snapshots").glob("*.safetensors"), None) is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from engine.errors import UserError
+from engine.errors import Terminated, UserError
 
 from .console import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, complain, log_crash
 
@@ -26,6 +27,13 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Data sets: the drawn demo set, the audit.", rich_markup_mode=None)
 app.add_typer(data, name="data", epilog="Example: yolotui data check configs/voc.toml")
+
+DISK_FAULTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "name a folder that can be written to",
+}
+"""What to do about them."""
 
 CONFIG = typer.Argument(metavar="CONFIG", help="A .toml file; see configs/.")
 CODE = typer.Option(metavar="FILE", help="A Python file whose functions replace the reference's.")
@@ -375,12 +383,16 @@ def _explain(error: Any) -> int:
         command = context.command_path if context is not None else "yolotui"
         complain(f"{error.format_message().rstrip('.')}; see {command} --help")
         return USAGE
+    if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        where = f"{error.filename}: " if error.filename else ""
+        complain(f"{where}cannot be written: {os.strerror(error.errno).lower()}; {DISK_FAULTS[error.errno]}")
+        return USAGE
     complain(f"{type(error).__name__}: {error}; the traceback is in {log_crash(error)}")
     return FAILED
 
 
 def _terminated(*_: object) -> None:
-    raise SystemExit(TERMINATED)
+    raise Terminated(TERMINATED)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class AttachedApp(LiveApp, inherit_bindings=False):
     def open_inspector(self) -> None:
         self.live.state.note = "opening the inspector"
         self.live.draw()
-        self.run_worker(self._open_inspector(), exclusive=True)
+        self.run_worker(self._open_inspector, exclusive=True)  # type: ignore[arg-type]
 
     async def _open_inspector(self) -> None:
         # Torch comes with it: seconds in which the view goes on.

@@ -249,7 +249,7 @@ class CaptureConfig(Section):
     every: Annotated[int, Field(ge=0)] = 0
     """Steps between two that enter the ring; 0: none, until the inspector is open."""
     snapshot_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between two snapshots on disk; 0: none on a schedule."""
+    """Steps between two snapshots on disk; 0: none on a schedule. The run's last step becomes one always."""
     spike: NotNegative = 8
     """A term this many times its recent median is kept as a snapshot, once an epoch; 0: never."""
 

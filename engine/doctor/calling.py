@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..errors import Terminated
 from ..yolo.plugin import Function, UserFunctions, line_at_fault, with_keywords
 from ..yolo.plugin_place import globals_of
 from .findings import Finding, Tensor
@@ -81,7 +82,7 @@ class Called:
             with warnings.catch_warnings(), torch.enable_grad():
                 warnings.simplefilter("ignore")
                 return with_keywords(function, *arguments, **keywords)
-        except Refusal:
+        except (Refusal, Terminated):
             raise
         except (Exception, SystemExit) as error:
             raise self.raised(name, error) from error

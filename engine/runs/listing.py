@@ -101,9 +101,14 @@ def run_info(path: str | Path) -> RunInfo:
 
 
 def newest(
-    root: str | Path, *, config: str | Path | None = None, unfinished: bool = False
+    root: str | Path,
+    *,
+    config: str | Path | None = None,
+    unfinished: bool = False,
+    with_weights: bool = False,
 ) -> RunFolder | None:
-    """The newest readable run below ``root``; of one config file; only those that can be gone on with.
+    """The newest readable run below ``root``; of one config file; only those that can be gone on with, or
+    that have weights (an imported log has none).
 
     A run that is being written counts as unfinished: whoever resumes it is then told so, instead of silently
     getting an older one.
@@ -112,8 +117,11 @@ def newest(
     for info in list_runs(root):
         if info.status == "damaged" or (unfinished and info.status == "finished"):
             continue
+        folder = RunFolder(info.path)
+        if with_weights and folder.weights is None:
+            continue
         if wanted is None or info.config == wanted:
-            return RunFolder(info.path)
+            return folder
     return None
 
 

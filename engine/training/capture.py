@@ -40,14 +40,15 @@ class Captures:
         self._user = user
         self._folder = folder
         self._emit = emit
-        self._wanted = False
+        self._wanted = ""
+        """Why the next step becomes a snapshot; empty: it does not."""
         self._afforded_at = 0.0
         """When the next step may be kept for somebody who looks on."""
         self.spikes = Spikes(config.spike)
 
-    def ask(self) -> None:
+    def ask(self, reason: str = "asked for") -> None:
         """The next step becomes a snapshot."""
-        self._wanted = True
+        self._wanted = reason
 
     def wants(self, step: int, watched: bool) -> bool:
         """Whether this step (1-based) is to be captured. ``watched``: the inspector is open."""
@@ -58,8 +59,8 @@ class Captures:
     def take(self, captured: Captured, step: int, epoch: int) -> None:
         """Into the ring, and onto the disk where somebody asked or the schedule says so."""
         started = time.monotonic()
-        reason = "asked for" if self._wanted else "scheduled" if self._scheduled(step) else ""
-        self._wanted = False
+        reason = self._wanted or ("scheduled" if self._scheduled(step) else "")
+        self._wanted = ""
         snapshot = as_snapshot(captured, self._blueprint, self._user, step, epoch, reason)
         self.ring.add(snapshot)
         if reason:

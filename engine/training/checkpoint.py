@@ -32,7 +32,11 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise UserError(f"cannot be read ({error})", where=path, fix="start a new run") from None
+        raise UserError(
+            "is damaged" if not isinstance(error, OSError) else f"cannot be read: {error.strerror or error}",
+            where=path,
+            fix="start a new run; the weights of this one are in *.safetensors beside it",
+        ) from None
     if state.get("format") != FORMAT:
         raise UserError("was written by another version", where=path, fix="start a new run")
     return state

@@ -126,6 +126,8 @@ class Loop:
         batch = next(batches)
         loaded = time.perf_counter()
         scheduled, rate = self._rates()
+        if self.step + 1 == self.total_steps:  # so that there is something to look into when all is over
+            self.captures.ask("the last step")
         capture = self.group.leads and self.captures.wants(self.step + 1, self.control.capturing)
         look = None
         if self.group.leads:

@@ -92,7 +92,11 @@ class Training:
             self.folder = RunFolder.open(run_dir)
             self._state = load_state(self.folder.last_state)
             if self._state["finished"]:
-                raise UserError("is finished: there is nothing to resume", where=self.folder.path)
+                raise UserError(
+                    "is finished: there is nothing to resume",
+                    where=self.folder.path,
+                    fix=f"to train on from its weights: --set model.weights={self.folder.path}",
+                )
             _check_same(load_config(self.folder.config), self.config)
         self.parts = put_together(self.config, self._state and self._state["blueprint"], self.group)
         if not resume:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import UserError
+from ..errors import Terminated, UserError
 from .plugin_place import written_at
 
 NAMES = ("assign", "decode", "iou", "loss", "detect", "transform", "build_model")
@@ -72,7 +72,7 @@ def load_functions(path: str | Path) -> UserFunctions:
             # compiled here: Python's own cache takes an edit within a second for no edit
             exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Terminated):
             raise
         raise UserError(
             f"cannot be imported: {type(error).__name__}: {error}", where=_place_of(file, error)
@@ -146,6 +146,21 @@ def line_at_fault(path: str | Path, error: BaseException) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
+
+
+@contextmanager
+def blaming(user: UserFunctions) -> Iterator[None]:
+    """What goes wrong in the user's file is a ``UserError`` with its line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        line = line_at_fault(user.path, error)
+        if not line:
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"raises {text}", where=f"{Path(user.path).name}:{line}") from error
 
 
 def _place_of(file: Path, error: BaseException) -> str:

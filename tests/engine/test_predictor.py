@@ -16,6 +16,8 @@ from engine.data.images import read_image
 from engine.data.voc import read_voc
 from engine.errors import UserError
 from engine.predictor import demo_weights, find_weights, load_predictor
+from engine.runs.importing.importer import import_log
+from engine.runs.listing import newest
 from engine.scoring import evaluate_config
 from engine.training.session import Training
 from engine.yolo.views import SYMMETRIES
@@ -46,6 +48,21 @@ def test_without_weights_the_newest_run_else_the_demos(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "one").symlink_to(run[0])
     assert find_weights(None).parent.parent.name in ("one", "run")
+    # an imported log is a run too, and has none
+    (tmp_path / "log.txt").write_text("".join(f"epoch {k} loss {1 / k:.3f}\n" for k in range(1, 30)))
+    import_log(tmp_path / "log.txt", run=tmp_path / "runs" / "two")
+    found = newest("runs")
+    assert found is not None
+    assert found.name == "two"
+    assert find_weights(None).parent.parent.name in ("one", "run")
+
+
+def test_a_function_that_raises_is_said_with_its_line(run: tuple[Path, Path], tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("def decode(pred, head):\n    return pred.grid\n")
+    predictor = load_predictor(str(run[0]), code, device="cpu")
+    with pytest.raises(UserError, match=r"mine\.py:2: raises AttributeError"):
+        predictor.detect([np.zeros((40, 60, 3), np.uint8)])
 
 
 @pytest.mark.slow

@@ -252,6 +252,7 @@ def test_which_run_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     first = finished_run(tmp_path / "runs/demo-1", epochs=1)
     with pytest.raises(UserError, match=r"goes on.*attach runs/demo-1"):
         choose(None)
+    (tmp_path / "demo-1").mkdir()  # a folder of that name, of something else
     assert choose(Path("demo-1")) == choose(Path("runs/demo-1")) == first
     with StoredTraining(tmp_path / "runs/demo-2", **SLOW) as training:
         wait(lambda: last_step(training.folder) > 0)

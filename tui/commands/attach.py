@@ -40,7 +40,7 @@ def choose(run: Path | None, root: Path = ROOT) -> RunFolder:
     """
     if run is not None:
         named = root / run
-        if not run.exists() and len(run.parts) == 1 and named.is_dir():
+        if len(run.parts) == 1 and named.is_dir() and not (run / "run.db").exists():
             return RunFolder.open(named)
         return RunFolder.open(run)
     found = [info for info in list_runs(root) if info.status != "damaged"]

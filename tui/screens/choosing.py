@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def pick_panel(screen: PanelScreen) -> None:
 
 def pick_overlay(screen: LiveScreen) -> None:
     """Lay one of the runs beside this one over it, or none."""
-    screen.run_worker(_pick_overlay(screen), exclusive=True)
+    # not yet a coroutine: one that a screen on its way out does not run would complain
+    screen.run_worker(partial(_pick_overlay, screen), exclusive=True)  # type: ignore[arg-type]
 
 
 async def _pick_overlay(screen: LiveScreen) -> None:

@@ -403,7 +403,7 @@ class InspectScreen(InspectCommands):
     def action_reload(self) -> None:
         self.busy = "reading your file again"
         self.sync()
-        self.run_worker(self._reload(), exclusive=True)
+        self.run_worker(self._reload, exclusive=True)  # type: ignore[arg-type]
 
     async def _reload(self) -> None:
         try:

@@ -27,17 +27,18 @@ def make(tiny_config: Path, tmp_path: Path) -> Make:
     return build
 
 
-def test_nothing_is_kept_unasked(make: Make) -> None:
+def test_unasked_the_last_step_alone_is_kept(make: Make) -> None:
     training = make()
     training.run()
-    assert len(training.captures.ring) == 0
-    assert list_snapshots(training.folder.snapshots) == []
+    assert training.captures.ring.steps() == [9]
+    kept = {step: load(path).reason for step, path in list_snapshots(training.folder.snapshots)}
+    assert kept == {9: "the last step"}
 
 
 def test_the_ring_keeps_the_last_steps(make: Make) -> None:
     training = make("capture.every=2", "capture.ring_steps=3")
     training.run()
-    assert training.captures.ring.steps() == [4, 6, 8]
+    assert training.captures.ring.steps() == [6, 8, 9]
     snapshot = training.captures.ring.get(6)
     assert snapshot is not None
     assert {"images", "pred.0", "targets.0", "decoded.0", "grad.0", "loss.lbox.0"} <= set(snapshot.tensors)
@@ -75,7 +76,7 @@ def test_scheduled_and_asked_for_snapshots_are_on_disk(make: Make) -> None:
     training.control.snapshot()
     training.run()
     kept = {step: load(path).reason for step, path in list_snapshots(training.folder.snapshots)}
-    assert kept == {1: "asked for", 4: "scheduled", 8: "scheduled"}
+    assert kept == {1: "asked for", 4: "scheduled", 8: "scheduled", 9: "the last step"}
 
 
 def step(number: int, lobj: float, lcls: float = 0.01, epoch: int = 1) -> ev.StepDone:

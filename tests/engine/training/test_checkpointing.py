@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from engine.config import load_config
+from engine.errors import UserError
 from engine.runs import events as ev
 from engine.training import checkpointing
+from engine.training.checkpoint import load_state
 from engine.training.session import Training
 
 EPOCHS = 6
@@ -29,6 +31,15 @@ def make(config: Path, run: Path, resume: bool = False) -> Training:
 def kept(events: list[ev.Event]) -> list[int]:
     """The epochs after which the run was kept."""
     return [event.epoch for event in events if isinstance(event, ev.CheckpointSaved) and not event.best]
+
+
+def test_a_damaged_state_is_said_to_be_so(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "last.state.pt"
+    path.parent.mkdir()
+    path.write_text("garbage")
+    with pytest.raises(UserError, match=r"last\.state\.pt: is damaged; start a new run") as caught:
+        load_state(path)
+    assert "weights_only" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_snapshots_say_the_size_of_their_batch(tiny_config: Path, tmp_path: Path
     )
     assert not any("monitors are off" in line for line in lines)
     snapshots = [load(path) for path in sorted((tmp_path / "run/snapshots").glob("step-*"))]
+    snapshots = [each for each in snapshots if each.reason == "scheduled"]
     assert [s.step for s in snapshots] == list(range(5, 41, 5))
     grids = set()
     for snapshot in snapshots:
@@ -161,6 +162,14 @@ def test_what_is_bound_to_one_size_is_named_before_the_first_step(
     ):
         make(tiny_config, tmp_path / "run", code=code)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_fails_at_any_size_is_not_blamed_on_the_others(tiny_config: Path, tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("def assign(boxes, labels, head):\n    return head.grid\n")
+    with pytest.raises(UserError, match=r"mine\.py:2: `assign` fails: AttributeError") as caught:
+        make(tiny_config, tmp_path / "run", code=code)
+    assert "multi_scale" not in str(caught.value)
 
 
 def test_a_fresh_batch_of_its_own_size_can_be_inspected(tiny_config: Path) -> None:

@@ -55,6 +55,8 @@ def trained(folder: Path, steps: int = 3, **capture: int) -> Path:
 
 def test_a_run_without_snapshots_says_how_to_get_one(tmp_path: Path) -> None:
     run = trained(tmp_path, every=0)
+    for path in (run / "snapshots").iterdir():
+        path.unlink()
     with pytest.raises(UserError, match=r"holds no snapshots.*snapshot_every"):
         open_steps(run, code=None, reference="", overrides=[])
 
@@ -111,6 +113,7 @@ async def test_a_second_run_is_the_reference_of_the_same_step(tmp_path: Path) ->
         code=None,
         resume=False,
     ).run()
+    snapshot_path(other / "snapshots", 3).unlink()
     steps = open_steps(run, code=None, reference=str(other), overrides=[])
     async with inspector(steps, tmp_path) as (app, pilot):
         assert app.inspector.inspection is not None
