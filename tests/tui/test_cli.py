@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import tiny_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,6 +138,26 @@ def test_an_unexpected_exception_is_one_line_and_a_log(tmp_path: Path) -> None:
     log = Path(done.stderr.split()[-1])
     assert "Traceback" in log.read_text()
     log.unlink()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_check_and_is_not_the_functions_fault(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def decode(pred, head):\n    open('there', 'w').close()\n    while True:\n        pass\n"
+    )
+    config = tiny_voc.write_config(tmp_path / "tiny")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tui.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "check", str(config), "--code", "mine.py"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        end = time.monotonic() + 60
+        while not (tmp_path / "there").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (143, "", "")
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
