@@ -290,7 +290,7 @@ class RunState:
                 if not self._goes_on(event.first_step, names):
                     self.history = History(names)
                 resumed = f", resumed at step {event.first_step:,}" if event.first_step else ""
-                self.log("info", f"run {event.name} in {event.run}{resumed}")
+                self.log("info", f"run {event.name} in {shorten_path(Path(event.run))}{resumed}")
             case EpochDone():
                 self._row(event.epoch).done = event
             case EvaluationDone():
