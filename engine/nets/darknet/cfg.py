@@ -90,10 +90,12 @@ class Cfg:
     layers: tuple[Section, ...]
     text: str
     source: str
+    broken: UserError | None = None
+    """Why the layers end before the text does; only where that was allowed."""
 
 
-def read_cfg(path: Path) -> Cfg:
-    """Raises ``UserError`` naming the file and the line."""
+def read_cfg(path: Path, lenient: bool = False) -> Cfg:
+    """See ``parse_cfg``. Raises ``UserError`` naming the file and the line."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -103,28 +105,33 @@ def read_cfg(path: Path) -> Cfg:
     if b"\0" in data:
         raise UserError("is no text", where=path, fix="name a Darknet .cfg file")
     text = data.decode("utf-8-sig", errors="replace")
-    return parse_cfg(text, str(path))
+    return parse_cfg(text, str(path), lenient)
 
 
-def parse_cfg(text: str, source: str = "cfg") -> Cfg:
-    """The sections of a cfg's text; ``source`` names it in errors. Raises ``UserError``."""
+def parse_cfg(text: str, source: str = "cfg", lenient: bool = False) -> Cfg:
+    """The sections of a cfg's text; ``source`` names it in errors. Raises ``UserError``.
+
+    ``lenient``: a layer that is not known ends the cfg, for whoever needs only those before it.
+    """
     sections: list[tuple[str, int, dict[str, Option]]] = []
+    broken: UserError | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = "".join(raw.split()).partition("#")[0].partition(";")[0]
         where = f"{source}:{number}"
         if not line:
             continue
-        if line.startswith("["):
-            sections.append((_section_name(line, where), number, {}))
-            continue
-        key, equals, value = line.partition("=")
-        if not sections:
-            raise UserError(f"{line[:40]!r} stands before any section", where=where, fix="begin with [net]")
-        if not equals or not key:
-            raise UserError(f"{line[:40]!r} is not option=value", where=where, fix="mend that line")
-        name, _, options = sections[-1]
-        _check_option(name, key, value, where)
-        options.setdefault(key, Option(value, number))
+        try:
+            if line.startswith("["):
+                sections.append((_section_name(line, where), number, {}))
+            else:
+                _add_option(sections, line, number, where)
+        except UserError as error:
+            broken = error
+            if not line.startswith("["):
+                del sections[-1:]  # read by half
+            break
+    if broken is not None and (not lenient or len(sections) < 2):
+        raise broken
     made = [Section(name, line, source, options) for name, line, options in sections]
     if not made or made[0].name != "net":
         raise UserError(
@@ -132,7 +139,20 @@ def parse_cfg(text: str, source: str = "cfg") -> Cfg:
         )
     if len(made) < 2:
         raise UserError("holds no layer", where=source, fix="is it a cfg?")
-    return Cfg(made[0], tuple(made[1:]), text, source)
+    return Cfg(made[0], tuple(made[1:]), text, source, broken)
+
+
+def _add_option(
+    sections: list[tuple[str, int, dict[str, Option]]], line: str, number: int, where: str
+) -> None:
+    key, equals, value = line.partition("=")
+    if not sections:
+        raise UserError(f"{line[:40]!r} stands before any section", where=where, fix="begin with [net]")
+    if not equals or not key:
+        raise UserError(f"{line[:40]!r} is not option=value", where=where, fix="mend that line")
+    name, _, options = sections[-1]
+    _check_option(name, key, value, where)
+    options.setdefault(key, Option(value, number))
 
 
 def _section_name(line: str, where: str) -> str:

@@ -5,7 +5,7 @@ Everything that follows (the network, the reading of weights, the summary) is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from .cfg import Cfg, Section
@@ -71,16 +71,43 @@ def make_plan(cfg: Cfg, input_wh: tuple[int, int] | None = None) -> Plan:
 
     Raises ``UserError`` naming the line of the first layer that cannot be.
     """
+    image = _image(cfg, input_wh)
+    return Plan(cfg, image, tuple(_without_logistic(list(_planned(cfg, image)))))
+
+
+def plan_for_values(cfg: Cfg, count: int) -> Plan:
+    """The layers that hold the first ``count`` values of a weights file, up to the last of them.
+
+    What follows them is not looked at: a backbone lies with the cfg of the classifier that it was cut from.
+    Raises ``UserError`` where they cannot be.
+    """
+    image = _image(cfg, None)
+    layers: list[Layer] = []
+    for layer in _planned(cfg, image):
+        layers.append(layer)
+        count -= layer.stored
+        if layer.stored and count <= 0:
+            break
+    else:
+        if cfg.broken is not None:
+            raise cfg.broken
+    return Plan(cfg, image, tuple(layers))
+
+
+def _image(cfg: Cfg, input_wh: tuple[int, int] | None) -> Shape:
     net = cfg.net
     channels = net.whole("channels", 3, least=1)
     if channels != 3:
         raise net.error(f"channels={channels}: only pictures of 3 channels are read", "channels")
     width, height = input_wh or (net.whole("width", least=1), net.whole("height", least=1))
-    image = (channels, height, width)
+    return channels, height, width
+
+
+def _planned(cfg: Cfg, image: Shape) -> Iterator[Layer]:
     layers: list[Layer] = []
     for section in cfg.layers:
         layers.append(_LAYERS[section.name](_Place(section, tuple(layers), image)))
-    return Plan(cfg, image, tuple(_without_logistic(layers)))
+        yield layers[-1]
 
 
 def _without_logistic(layers: list[Layer]) -> list[Layer]:

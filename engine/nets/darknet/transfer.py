@@ -10,8 +10,7 @@ from ...errors import UserError
 from .beside import cfg_beside
 from .cfg import read_cfg
 from .network import Darknet
-from .plan import make_plan
-from .weights_file import Stored, read_weights
+from .weights_file import Stored, read_first, read_weights
 
 
 def is_darknets(path: Path) -> bool:
@@ -33,8 +32,11 @@ def read_start(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], bool]:
     """
     prefix, network = darknet_in(model, path)
     beside = cfg_beside(path)
-    stored = read_weights(path, make_plan(read_cfg(beside)) if beside else network.plan)
-    return _prefixed(stored, prefix), stored.rest is not None
+    if beside is None:
+        stored = read_weights(path, network.plan)
+        return _prefixed(stored, prefix), stored.rest is not None
+    stored, part = read_first(path, read_cfg(beside, lenient=True))
+    return _prefixed(stored, prefix), part
 
 
 def darknet_in(model: nn.Module, path: Path) -> tuple[str, Darknet]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import UserError
-from .plan import Layer, Plan
+from .cfg import Cfg
+from .plan import Layer, Plan, plan_for_values
 from .spec import Convolution
 
 Values = NDArray[np.float32]
@@ -64,6 +65,21 @@ def read_weights(path: Path, plan: Plan, whole: bool = False) -> Stored:
 
     Raises ``UserError`` naming the layer where file and cfg part.
     """
+    header, values = _read(path)
+    return _stored(path, header, values, plan, whole)
+
+
+def read_first(path: Path, cfg: Cfg) -> tuple[Stored, bool]:
+    """As ``read_weights``, by no more of the cfg's layers than the file holds, and whether more with weights
+    follow them. Raises ``UserError``."""
+    header, values = _read(path)
+    plan = plan_for_values(cfg, len(values))
+    stored = _stored(path, header, values, plan, whole=False)
+    after = cfg.layers[len(plan.layers) :]
+    return stored, cfg.broken is not None or any(section.name == "convolutional" for section in after)
+
+
+def _read(path: Path) -> tuple[Header, Values]:
     try:
         with path.open("rb") as file:
             header = read_header(file.read(20), path)
@@ -79,7 +95,10 @@ def read_weights(path: Path, plan: Plan, whole: bool = False) -> Stored:
             where=path,
             fix="fetch it again",
         )
-    values = np.frombuffer(body, np.dtype("<f4")).astype(np.float32)
+    return header, np.frombuffer(body, np.dtype("<f4")).astype(np.float32)
+
+
+def _stored(path: Path, header: Header, values: Values, plan: Plan, whole: bool) -> Stored:
     tensors: dict[str, Tensor] = {}
     place, rest = 0, None
     for layer in plan.layers:
@@ -103,7 +122,7 @@ def read_weights(path: Path, plan: Plan, whole: bool = False) -> Stored:
             tensors[f"layers.{layer.index}.norm.num_batches_tracked"] = torch.tensor(0)
         place += layer.stored
     if place < len(values):
-        last = next(layer for layer in reversed(plan.layers) if layer.stored)
+        last = next((layer for layer in reversed(plan.layers) if layer.stored), plan.layers[-1])
         raise UserError(
             f"goes on after {last.name}, the last with weights: {len(values) - place:,} values are left",
             where=path,

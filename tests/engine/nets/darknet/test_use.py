@@ -127,6 +127,32 @@ def test_a_network_with_other_classes_starts_from_the_old_ones_body(tmp_path: Pa
     ]  # fmt: skip
 
 
+AFTER = {
+    "classifier": "[avgpool]\n[softmax]\ngroups=1\n[cost]\ntype=sse\n",
+    "not built": "[connected]\noutput=10\n",
+    "not known": "[maxpool]\nsize=2\nnew_option=1\n[convolutional]\nfilters=2\n",
+}
+
+
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+def test_a_backbone_is_read_by_the_cfg_of_a_classifier(tmp_path: Path, after: str) -> None:
+    """As Darknet's folder has it: ``tiny53.conv.2`` above ``cfg/tiny53.cfg``, which ends in no head."""
+    write_tiny(tmp_path)
+    (tmp_path / "cfg").mkdir()
+    (tmp_path / "cfg" / "tiny53.cfg").write_text(TINY.split("[convolutional]\nfilters=21")[0] + after)
+    backbone = tmp_path / "tiny53.conv.2"
+    backbone.write_bytes(darknet_bytes(tiny_values()[: 248 + 1216]))
+    model = blueprint(tmp_path).network()
+    missing = load_what_fits(model, backbone)[1]
+    assert missing[0] == "network.layers.2.conv.weight"
+    kernels = model.state_dict()["network.layers.1.conv.weight"].numpy().ravel()
+    assert np.array_equal(kernels, tiny_values()[248 + 64 : 248 + 1216])
+    backbone.write_bytes(darknet_bytes(tiny_values()[: 248 + 1216 + 1]))
+    wanted = {"classifier": "makes a classifier", "not built": "connected", "not known": "new_option"}
+    with pytest.raises(UserError, match=next(wanted[name] for name in AFTER if AFTER[name] == after)):
+        load_what_fits(model, backbone)
+
+
 def test_another_count_of_classes_is_said_with_the_lines_to_change(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     with pytest.raises(
