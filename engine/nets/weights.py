@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,8 @@ def save_halved(source: Path, target: Path) -> None:
 
 def read_description(path: Path) -> dict[str, Any]:
     """What a weights file says of itself. Raises ``UserError`` where it is none of ours."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError("no such weights file", where=path, fix="name a .safetensors file or a run") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"is no safetensors file ({error})", where=path, fix="name a weights file") from None
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
     if KEY not in metadata:
         raise UserError(
             "holds weights that do not say what network they belong to",
@@ -55,8 +51,20 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
+    """Raises ``UserError`` where it is no file of tensors."""
+    with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError("no such weights file", where=path, fix="name a .safetensors file or a run") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"is no safetensors file ({error})", where=path, fix="name a weights file") from None
 
 
 def load_exactly(model: nn.Module, path: Path) -> None:

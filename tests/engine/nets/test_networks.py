@@ -149,6 +149,16 @@ class TestWeights:
         (tmp_path / "w").write_bytes(content)
         with pytest.raises(UserError):
             read_description(tmp_path / "w")
+        with pytest.raises(UserError):
+            load_what_fits(self.net(), tmp_path / "w")
+
+    def test_a_start_from_no_weights_file_is_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"none\.safetensors: no such weights file; name a "):
+            load_what_fits(self.net(), tmp_path / "none.safetensors")
+        (tmp_path / "w.onnx").write_bytes(b"\x08\x07\x12\x07pytorch" * 20)
+        for read in (load_what_fits, load_exactly):
+            with pytest.raises(UserError, match=r"w\.onnx: is no safetensors file"):
+                read(self.net(), tmp_path / "w.onnx")
 
     def test_halved_weights_load_into_the_same_network(self, tmp_path: Path) -> None:
         net = self.net()
