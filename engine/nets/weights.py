@@ -18,6 +18,7 @@ from ..files import write_atomically
 from .darknet.transfer import is_darknets, read_exactly, read_start
 
 KEY = "yolotui"
+BATCHES_SEEN = "num_batches_tracked"
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -93,7 +94,8 @@ def load_what_fits(model: nn.Module, path: Path) -> tuple[int, list[str]]:
     part of one by intent.)
     """
     tensors, part = read_start(model, path) if is_darknets(path) else (read_tensors(path), False)
-    own = model.state_dict()
+    # a norm's count of batches fits every norm and says nothing
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(BATCHES_SEEN)}
     fitting = [
         name for name, tensor in own.items() if name in tensors and tensors[name].shape == tensor.shape
     ]
