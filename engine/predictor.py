@@ -20,11 +20,10 @@ from .data.sample import Image
 from .device import Compute, choose_compute
 from .errors import UserError
 from .layout import Head
-from .nets.darknet.beside import class_names, need_cfg
+from .nets.darknet.beside import class_names, is_darknets, need_cfg
 from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
 from .nets.darknet.plan import make_plan
-from .nets.darknet.transfer import is_darknets
 from .nets.onnx import OnnxNetwork, is_onnx
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder

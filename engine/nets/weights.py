@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_atomically
-from .darknet.transfer import is_darknets, read_exactly, read_start
+from .darknet.beside import is_darknets
+from .darknet.transfer import read_exactly, read_start
 
 KEY = "yolotui"
 BATCHES_SEEN = "num_batches_tracked"

@@ -10,11 +10,17 @@ from ...errors import UserError
 
 STAGE = re.compile(r"(_(final|last|best|ema|\d+)|\.conv\.\d+)$")
 """What Darknet appends to a cfg's name when it saves weights."""
+SUFFIXES = (".weights", ".backup")
+
+
+def is_darknets(path: Path) -> bool:
+    """By its name, as Darknet names them: ``yolov3.weights``, ``yolov3.backup``, ``darknet53.conv.74``."""
+    return path.suffix in SUFFIXES or (path.suffix[1:].isdigit() and ".conv" in path.suffixes)
 
 
 def cfg_beside(weights: Path) -> Path | None:
     """``yolov3.cfg`` for ``yolov3.weights`` or ``yolov3_best.weights``: beside it, or in ``cfg/``."""
-    stems = [weights.name.removesuffix(".weights")]
+    stems = [_stem(weights)]
     stems.append(STAGE.sub("", stems[0]))
     folders = (weights.parent, weights.parent / "cfg", weights.parent.parent / "cfg")
     found = (folder / f"{stem}.cfg" for stem in stems for folder in folders)
@@ -24,14 +30,19 @@ def cfg_beside(weights: Path) -> Path | None:
 def need_cfg(weights: Path) -> Path:
     """Raises ``UserError`` where there is none."""
     found = cfg_beside(weights)
+    if found is None and not weights.exists():
+        raise UserError("no such weights file", where=weights, fix="name a .weights file")
     if found is None:
-        stem = weights.name.removesuffix(".weights")
         raise UserError(
             "has no cfg beside it, and without one its values mean nothing",
             where=weights,
-            fix=f"put {stem}.cfg there, or name both in a config (model.cfg, model.weights)",
+            fix=f"put {_stem(weights)}.cfg there, or name both in a config (model.cfg, model.weights)",
         )
     return found
+
+
+def _stem(weights: Path) -> str:
+    return weights.stem if weights.suffix in SUFFIXES else weights.name
 
 
 def names_beside(path: Path, count: int) -> list[str] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from .beside import names_beside, need_cfg
+from .beside import is_darknets, names_beside, need_cfg
 from .cfg import read_cfg
 from .heads import class_count, settings_of
 from .plan import make_plan
@@ -41,7 +41,7 @@ def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _beside(model: Mapping[str, Any]) -> Path:
     weights = str(model.get("weights") or "")
-    if not weights.endswith(".weights"):
+    if not is_darknets(Path(weights)):
         raise UserError("names no cfg", where="model.cfg", fix='write cfg = "yolov3.cfg"')
     return need_cfg(Path(weights))
 

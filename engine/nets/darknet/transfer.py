@@ -13,11 +13,6 @@ from .network import Darknet
 from .weights_file import Stored, read_first, read_weights
 
 
-def is_darknets(path: Path) -> bool:
-    """By its name, as Darknet names them: ``yolov3.weights``, ``yolov3.backup``, ``darknet53.conv.74``."""
-    return path.suffix in (".weights", ".backup") or (path.suffix[1:].isdigit() and ".conv" in path.suffixes)
-
-
 def read_exactly(model: nn.Module, path: Path) -> dict[str, Tensor]:
     """The tensors of a file that holds the model's whole network, by the names of ``model.state_dict()``."""
     prefix, network = darknet_in(model, path)

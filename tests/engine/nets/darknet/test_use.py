@@ -65,8 +65,14 @@ def test_the_cfg_beside_the_weights_will_do(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('[model]\nname = "darknet"\nweights = "tiny.weights"\n')
     assert load_config(path).model.strides == [8, 16]
+    (tmp_path / "tiny.weights").rename(tmp_path / "tiny.backup")
+    path.write_text('[model]\nname = "darknet"\nweights = "tiny.backup"\n')
+    assert load_config(path).model.strides == [8, 16]
     (tmp_path / "tiny.cfg").unlink()
-    with pytest.raises(UserError, match="has no cfg beside it"):
+    with pytest.raises(UserError, match=r"tiny\.backup: has no cfg beside it.*put tiny\.cfg there"):
+        load_config(path)
+    (tmp_path / "tiny.backup").unlink()
+    with pytest.raises(UserError, match=r"tiny\.backup: no such weights file"):
         load_config(path)
     path.write_text('[model]\nname = "darknet"\n')
     with pytest.raises(UserError, match=r"model\.cfg: names no cfg"):
@@ -182,7 +188,7 @@ def test_weights_of_darknets_for_a_network_of_ours_are_refused(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny.weights", "tiny_best.weights", "tiny_final.weights", "tiny_12000.weights"]
+    "name", ["tiny.weights", "tiny_best.weights", "tiny_final.weights", "tiny_12000.weights", "tiny.backup"]
 )
 def test_darknets_names_of_stages_lead_to_the_cfg(tmp_path: Path, name: str) -> None:
     write_tiny(tmp_path)
