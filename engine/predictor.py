@@ -20,7 +20,7 @@ from .data.sample import Image
 from .device import Compute, choose_compute
 from .errors import UserError
 from .layout import Head
-from .nets.darknet.beside import class_names, is_darknets, need_cfg
+from .nets.darknet.beside import class_names, is_darknets, names_refused, need_cfg
 from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
 from .nets.darknet.plan import make_plan
@@ -47,6 +47,8 @@ class Predictor:
     """Where the weights came from, for a line on the screen."""
     views: tuple[View, ...] = PLAIN
     """How each picture is laid; more than one: test-time augmentation."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was read, a line each."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,8 +150,9 @@ def load_predictor(
     path = find_weights(weights)
     if is_onnx(path):
         return _onnx_predictor(path, code, device)
+    notes: tuple[str, ...] = ()
     if is_darknets(path):
-        blueprint = _darknets_blueprint(path, config)
+        blueprint, notes = _darknets_blueprint(path, config)
     else:
         blueprint = Blueprint.from_json(read_description(path), path)
     user = load_functions(code or "")
@@ -158,7 +161,7 @@ def load_predictor(
         compute = replace(compute, autocast=None)
     model = blueprint.network(user)
     load_exactly(model, path)
-    return make_predictor(model, blueprint, user, compute, str(path))
+    return replace(make_predictor(model, blueprint, user, compute, str(path)), notes=notes)
 
 
 def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
@@ -172,17 +175,19 @@ def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
     return make_predictor(model, blueprint, load_functions(code or ""), compute, str(path))
 
 
-def _darknets_blueprint(path: Path, config: Config | None) -> Blueprint:
-    if config is None or config.model.name != "darknet":
-        config = Config.model_validate({"model": {"name": "darknet", "cfg": str(need_cfg(path))}})
+def _darknets_blueprint(path: Path, config: Config | None) -> tuple[Blueprint, tuple[str, ...]]:
+    """And what is to be said of its class names."""
+    given = config if config is not None and config.model.name == "darknet" else None
+    config = given or Config.model_validate({"model": {"name": "darknet", "cfg": str(need_cfg(path))}})
     anchors = declared_anchors(config.model)
     if anchors is None:
         raise UserError(
             "are to be fitted, and Darknet's weights do not keep them", where="model.anchors", fix="name them"
         )
     count = class_count(make_plan(read_cfg(Path(config.model.cfg))))
-    classes = config.data.classes or class_names(path, count)
-    return Blueprint.of(config, tuple(classes), anchors)
+    refused = "" if given and given.data.classes else names_refused(path, count)
+    blueprint = Blueprint.of(config, tuple(config.data.classes or class_names(path, count)), anchors)
+    return blueprint, (refused,) if refused else ()
 
 
 def make_predictor(

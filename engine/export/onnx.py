@@ -47,6 +47,7 @@ def write_onnx(source: Path, out: Path, code: Path | None) -> list[str]:
         f"{out}  {size:.1f} MB, from {predictor.source}",
         f"in   {IMAGES} [batch, 3, {height}, {width}] float, RGB in 0..1",
         f"out  {outputs}",
+        *predictor.notes,
     ]
 
 

@@ -55,6 +55,8 @@ def detect(
         from engine.predictor import load_predictor
 
     predictor = load_predictor(weights, code)
+    for note in predictor.notes:
+        complain(note)
     predictor = predictor.looking_all_ways() if tta else predictor
     names = _saved_names(paths, out)
     work = _Work(predictor, conf, iou, names, _report(predictor, list(names), out, as_json))

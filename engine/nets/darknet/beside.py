@@ -20,10 +20,8 @@ def is_darknets(path: Path) -> bool:
 
 def cfg_beside(weights: Path) -> Path | None:
     """``yolov3.cfg`` for ``yolov3.weights`` or ``yolov3_best.weights``: beside it, or in ``cfg/``."""
-    stems = [_stem(weights)]
-    stems.append(STAGE.sub("", stems[0]))
     folders = (weights.parent, weights.parent / "cfg", weights.parent.parent / "cfg")
-    found = (folder / f"{stem}.cfg" for stem in stems for folder in folders)
+    found = (folder / f"{stem}.cfg" for stem in _stems(weights) for folder in folders)
     return next((path for path in found if path.is_file()), None)
 
 
@@ -36,24 +34,30 @@ def need_cfg(weights: Path) -> Path:
         raise UserError(
             "has no cfg beside it, and without one its values mean nothing",
             where=weights,
-            fix=f"put {_stem(weights)}.cfg there, or name both in a config (model.cfg, model.weights)",
+            fix=f"put {_stems(weights)[0]}.cfg there, or name both in a config (model.cfg, model.weights)",
         )
     return found
 
 
-def _stem(weights: Path) -> str:
-    return weights.stem if weights.suffix in SUFFIXES else weights.name
+def _stems(path: Path) -> tuple[str, str]:
+    """A file's name without what says its kind, and without its stage too."""
+    stem = path.stem if path.suffix in (".cfg", *SUFFIXES) else path.name
+    return stem, STAGE.sub("", stem)
 
 
 def names_beside(path: Path, count: int) -> list[str] | None:
     """The class names of a cfg or weights file: of the ``.names`` file of its name, else of the only one near
     it that holds as many. None where none, or several that differ, could be meant."""
-    own = path.with_suffix(".names")
-    for candidates in ([own], list(_near(path))):
-        lists = {tuple(names) for each in candidates if len(names := read_names(each)) == count}
+    for candidates in (_own_names(path), list(_near(path))):
+        lists = {tuple(read_names(each)) for each in candidates if not _why_not(each, count)}
         if len(lists) == 1:
             return list(lists.pop())
     return None
+
+
+def names_refused(path: Path, count: int) -> str:
+    """Why the ``.names`` file of its name is not taken; empty where it is, or where there is none."""
+    return next((why for each in _own_names(path) if (why := _why_not(each, count))), "")
 
 
 def class_names(path: Path, count: int) -> list[str]:
@@ -62,13 +66,30 @@ def class_names(path: Path, count: int) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """A name a line; empty where it cannot be read, or a name stands twice."""
+    """A name a line. Raises ``OSError``."""
+    data = path.read_bytes()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    names = [line.strip() for line in lines if line.strip()]
-    return names if len(set(names)) == len(names) else []
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _why_not(path: Path, count: int) -> str:
+    """Why a file cannot name so many classes; empty where it can."""
+    try:
+        names = read_names(path)
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror or error}"
+    if len(names) != count:
+        return f"{path}: not taken: it holds {len(names)} names, the network has {count} classes"
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return "" if twice is None else f"{path}: not taken: {twice!r} stands twice in it"
+
+
+def _own_names(path: Path) -> list[Path]:
+    found = (path.with_name(f"{stem}.names") for stem in dict.fromkeys(_stems(path)))
+    return [each for each in found if each.is_file()][:1]
 
 
 def _near(path: Path) -> Iterator[Path]:

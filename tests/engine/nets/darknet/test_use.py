@@ -210,6 +210,32 @@ def test_names_are_not_guessed_between_two(tmp_path: Path) -> None:
     assert names_beside(weights, 2) is None
 
 
+def test_names_are_read_in_the_encodings_that_are_about(tmp_path: Path) -> None:
+    weights = write_tiny(tmp_path)
+    for data in ("\ufeffröd\r\nblå\r\n".encode(), "röd\nblå".encode("latin-1")):
+        (tmp_path / "tiny.names").write_bytes(data)
+        assert names_beside(weights, 2) == ["röd", "blå"]
+        assert load_predictor(str(weights)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("red\nred\n", "'red' stands twice"), ("red\n", "holds 1 names, the network has 2")]
+)
+@pytest.mark.parametrize("name", ["tiny.weights", "tiny_best.weights"])
+def test_a_names_file_that_is_not_taken_is_said(tmp_path: Path, text: str, why: str, name: str) -> None:
+    weights = write_tiny(tmp_path).rename(tmp_path / name)
+    assert load_predictor(str(weights)).notes == ()
+    (tmp_path / "tiny.names").write_text(text)
+    predictor = load_predictor(str(weights))
+    assert predictor.classes == ("class0", "class1")
+    (note,) = predictor.notes
+    assert note.startswith(f"{tmp_path / 'tiny.names'}: not taken: ")
+    assert why in note
+    (tmp_path / "other.names").write_text("cat\ndog\n")
+    predictor = load_predictor(str(weights))
+    assert (predictor.classes, predictor.notes) == (("cat", "dog"), (note,))
+
+
 def test_training_goes_on_from_the_weights_and_keeps_the_cfg(tmp_path: Path) -> None:
     """Loss falls; the checkpoint needs neither cfg nor weights file any more."""
     torch.set_num_threads(1)
