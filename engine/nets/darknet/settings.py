@@ -12,7 +12,24 @@ from .cfg import read_cfg
 from .heads import class_count, settings_of
 from .plan import make_plan
 
-RESOLVED = ("input_size", "anchors", "strides", "scale_xy")
+SPOKEN_OF = {
+    "model": ("input_size", "strides", "anchors", "scale_xy"),
+    "layout": ("decode",),
+    "loss": (
+        "objectness",
+        "confidence",
+        "box",
+        "classes",
+        "ignore_iou",
+        "box_scale",
+        "object_scale",
+        "noobject_scale",
+        "class_scale",
+    ),
+    "data": ("classes",),
+}
+"""What a cfg and its names may have to say: a config that states all of it is resolved, as a run keeps its
+own."""
 
 
 def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,9 +39,9 @@ def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     where there is no cfg or it cannot be built.
     """
     filled = {name: dict(table) if isinstance(table, dict) else table for name, table in values.items()}
-    model = filled["model"]
-    if all(key in model for key in RESOLVED):
+    if all(_states(filled.get(section), keys) for section, keys in SPOKEN_OF.items()):
         return filled
+    model = filled["model"]
     cfg = Path(str(model.get("cfg") or "") or _beside(model))
     plan = make_plan(read_cfg(cfg), _input_wh(model.get("input_size")))
     model["cfg"] = str(cfg)
@@ -37,6 +54,10 @@ def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(data, dict) and not data.get("classes") and data.get("format", "voc") == "voc":
         data["classes"] = names_beside(cfg, class_count(plan)) or []
     return filled
+
+
+def _states(table: object, keys: tuple[str, ...]) -> bool:
+    return isinstance(table, dict) and all(key in table for key in keys)
 
 
 def _beside(model: Mapping[str, Any]) -> Path:

@@ -14,6 +14,8 @@ from engine.blueprint import Blueprint, declared_anchors
 from engine.config import Config, dump_config, load_config
 from engine.errors import UserError
 from engine.nets.darknet.beside import cfg_beside, names_beside
+from engine.nets.darknet.heads import settings_of
+from engine.nets.darknet.settings import SPOKEN_OF
 from engine.nets.registry import build_network
 from engine.nets.weights import load_exactly, load_what_fits
 from engine.predictor import load_predictor
@@ -21,7 +23,7 @@ from engine.runs.store import RunFolder, RunReader
 from engine.training.session import Training
 from engine.yolo.decode import decode_boxes
 
-from .cfgs import TINY, darknet_bytes, tiny_values, write_tiny
+from .cfgs import TINY, darknet_bytes, tiny_plan, tiny_values, write_tiny
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import tiny_voc
@@ -50,6 +52,27 @@ def test_the_cfg_speaks_where_the_config_is_silent(tmp_path: Path) -> None:
     assert config.model.scale_xy == [1, 1.2]
     assert (config.loss.classes, config.loss.confidence, config.loss.ignore_iou) == ("bce", "bce", 0.25)
     assert Path(config.model.cfg) == tmp_path / "tiny.cfg"
+
+
+def test_the_cfg_speaks_key_by_key(tmp_path: Path) -> None:
+    """Grids and sizes that a config states leave decode and loss to the cfg."""
+    write_tiny(tmp_path)
+    asked = load_config(tiny_config(tmp_path))
+    model = {key: getattr(asked.model, key) for key in ("input_size", "strides", "anchors", "scale_xy")}
+    text = "".join(f"{key} = {value}\n" for key, value in model.items())
+    stated = load_config(tiny_config(tmp_path, text))
+    assert (stated.model, stated.loss, stated.layout) == (asked.model, asked.loss, asked.layout)
+    assert stated.loss.classes == "bce"
+    (tmp_path / "tiny.names").write_text("red\nblue\n")
+    assert load_config(tiny_config(tmp_path, text)).data.classes == list(CLASSES)
+
+
+def test_all_that_a_cfg_says_is_known_to_be_its_to_say() -> None:
+    said = settings_of(tiny_plan())
+    said["model"].pop("anchor_count")  # only for anchors that are fitted
+    assert {name: set(keys) for name, keys in said.items()} == {
+        name: set(keys) for name, keys in SPOKEN_OF.items() if name != "data"
+    }
 
 
 def test_a_resolved_config_needs_the_cfg_no_more(tmp_path: Path) -> None:
