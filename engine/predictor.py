@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .blueprint import Blueprint, declared_anchors
-from .config import Config
+from .config import Config, config_from
 from .data.letterbox import letterbox
 from .data.sample import Image
 from .device import Compute, choose_compute
@@ -178,7 +178,7 @@ def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
 def _darknets_blueprint(path: Path, config: Config | None) -> tuple[Blueprint, tuple[str, ...]]:
     """And what is to be said of its class names."""
     given = config if config is not None and config.model.name == "darknet" else None
-    config = given or Config.model_validate({"model": {"name": "darknet", "cfg": str(need_cfg(path))}})
+    config = given or config_from({"model": {"name": "darknet", "cfg": str(need_cfg(path))}}, path)
     anchors = declared_anchors(config.model)
     if anchors is None:
         raise UserError(

@@ -7,6 +7,7 @@ option that stands twice in a section the first counts. Unlike Darknet, what is 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,11 @@ class Section:
 
     def _convert(self, key: str, text: str, kind: Callable[[str], T], what: str) -> T:
         try:
-            return kind(text)
-        except ValueError:
+            value = kind(text)
+            if not math.isfinite(value):
+                raise ValueError
+            return value
+        except (ValueError, OverflowError):  # a whole number may be too large for any other
             raise self.error(f"{key}={text}: expected {what}", key) from None
 
 

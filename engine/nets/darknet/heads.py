@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .cfg import Section
 from .plan import Layer, Plan
 from .spec import Detect
+
+MOST_ANCHORS = 32
+"""A head, that ``model.anchor_count`` allows."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ def settings_of(plan: Plan) -> dict[str, dict[str, Any]]:
         "strides": [head.stride for head in heads],
         "anchors": [[list(anchor) for anchor in head.anchors] for head in heads],
         "scale_xy": [head.scale_xy for head in heads],
-        "anchor_count": len(heads[0].anchors),
     }
+    if len(heads[0].anchors) <= MOST_ANCHORS:  # more are used as they stand, but not fitted
+        model["anchor_count"] = len(heads[0].anchors)
     return {"model": model, **_settings(layers[0])}
 
 
@@ -81,11 +86,11 @@ def _settings(layer: Layer) -> dict[str, dict[str, Any]]:
             "confidence": "mse",
             "box": "mse",
             "classes": "softmax" if section.flag("softmax") else "bce",
-            "ignore_iou": section.number("thresh", 0.5),
-            "box_scale": section.number("coord_scale", 1.0),
-            "object_scale": section.number("object_scale", 1.0),
-            "noobject_scale": section.number("noobject_scale", 1.0),
-            "class_scale": section.number("class_scale", 1.0),
+            "ignore_iou": _ignored(section, "thresh"),
+            "box_scale": _weight(section, "coord_scale"),
+            "object_scale": _weight(section, "object_scale"),
+            "noobject_scale": _weight(section, "noobject_scale"),
+            "class_scale": _weight(section, "class_scale"),
         }
         return {"layout": {"decode": "yolov2"}, "loss": loss}
     kind = section.text("iou_loss", "mse")
@@ -94,13 +99,26 @@ def _settings(layer: Layer) -> dict[str, dict[str, Any]]:
         "confidence": "bce",
         "box": kind if kind in ("mse", "iou", "giou", "diou", "ciou") else "iou",
         "classes": "bce",
-        "ignore_iou": section.number("ignore_thresh", 0.5),
-        "box_scale": section.number("iou_normalizer", 0.75) if kind != "mse" else 1.0,
-        "object_scale": section.number("obj_normalizer", 1.0),
-        "noobject_scale": section.number("obj_normalizer", 1.0),
-        "class_scale": section.number("cls_normalizer", 1.0),
+        "ignore_iou": _ignored(section, "ignore_thresh"),
+        "box_scale": _weight(section, "iou_normalizer", 0.75) if kind != "mse" else 1.0,
+        "object_scale": _weight(section, "obj_normalizer"),
+        "noobject_scale": _weight(section, "obj_normalizer"),
+        "class_scale": _weight(section, "cls_normalizer"),
     }
     return {"layout": {"decode": "yolov5" if spec.new_coords else "yolov2"}, "loss": loss}
+
+
+def _ignored(section: Section, key: str) -> float:
+    """Above 1 no negative is ever ignored: that is our 0."""
+    value = _weight(section, key, 0.5)
+    return value if value <= 1 else 0.0
+
+
+def _weight(section: Section, key: str, default: float = 1.0) -> float:
+    value = section.number(key, default)
+    if value < 0:
+        raise section.error(f"{key}={value:g} is less than 0", key, f"leave it out for {default:g}")
+    return value
 
 
 def _spec(layer: Layer) -> Detect:

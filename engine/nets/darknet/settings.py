@@ -12,6 +12,8 @@ from .cfg import read_cfg
 from .heads import class_count, settings_of
 from .plan import make_plan
 
+SMALLEST = 32
+"""Pixels, that ``model.input_size`` allows."""
 SPOKEN_OF = {
     "model": ("input_size", "strides", "anchors", "scale_xy"),
     "layout": ("decode",),
@@ -44,6 +46,9 @@ def with_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     model = filled["model"]
     cfg = Path(str(model.get("cfg") or "") or _beside(model))
     plan = make_plan(read_cfg(cfg), _input_wh(model.get("input_size")))
+    if "input_size" not in model:
+        for side in ("width", "height"):
+            plan.cfg.net.whole(side, least=SMALLEST)
     model["cfg"] = str(cfg)
     for section, settings in settings_of(plan).items():
         table = filled.setdefault(section, {})

@@ -122,6 +122,27 @@ def test_a_grid_that_does_not_divide_the_input_is_refused() -> None:
         make_plan(parse_cfg(text))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ignore_thresh=.7", "ignore_thresh=-1", r"x\.cfg:33: \[yolo\] ignore_thresh=-1 is less than 0"),
+        ("ignore_thresh=.7", "obj_normalizer=-.5", r"x\.cfg:33: \[yolo\] obj_normalizer=-0\.5 is less than"),
+        ("scale_x_y=1.2", "scale_x_y=inf", r"x\.cfg:32: \[yolo\] scale_x_y=inf: expected a number"),
+        ("anchors=4,5", "anchors=4,nan", "anchors=nan: expected numbers"),
+        ("anchors=4,5", "anchors=4,1e999", "anchors=1e999: expected numbers"),
+        ("width=64", f"width={'9' * 400}", "expected a whole number"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_said_with_their_line(old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings_of(make_plan(parse_cfg(TINY.replace(old, new), "x.cfg")))
+
+
+def test_a_threshold_that_nothing_reaches_ignores_nothing() -> None:
+    plan = make_plan(parse_cfg(TINY.replace("ignore_thresh=.7", "ignore_thresh=1.5")))
+    assert settings_of(plan)["loss"]["ignore_iou"] == 0
+
+
 def test_a_cfg_without_a_head_is_no_detector() -> None:
     with pytest.raises(UserError, match="there is no head"):
         heads_of(make_plan(parse_cfg(layer(""))))

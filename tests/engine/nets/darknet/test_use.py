@@ -128,6 +128,25 @@ def test_the_weights_give_the_same_network_by_either_way(tmp_path: Path) -> None
     assert all(torch.equal(own[name], other[name]) for name in own)
 
 
+def test_an_input_smaller_than_ours_is_said_with_the_cfgs_line(tmp_path: Path) -> None:
+    weights = write_tiny(tmp_path, TINY.replace("width=64", "width=16").replace("height=96", "height=48"))
+    with pytest.raises(UserError, match=r"tiny\.cfg:2: \[net\] width=16 is less than 32"):
+        load_predictor(str(weights))
+    assert load_config(tiny_config(tmp_path, "input_size = 64\n")).model.input_size == 64
+    with pytest.raises(UserError, match=r"tiny\.toml: model\.input_size = 16: an input side is at least 32"):
+        load_config(tiny_config(tmp_path, "input_size = 16\n"))
+
+
+def test_more_anchors_than_are_ever_fitted_are_used(tmp_path: Path) -> None:
+    text = TINY.split("[route]")[0].replace("filters=21", f"filters={7 * 40}")
+    pairs = ", ".join(f"{k + 1},{2 * k + 1}" for k in range(40))
+    text = text.replace("mask=1,2,3\n", "").replace("num=4", "num=40")
+    text = text.replace("anchors=4,5, 8,9, 20,30, 40,50", f"anchors={pairs}")
+    weights = write_tiny(tmp_path, text, np.full(1464 + 280 * 17, 0.2))
+    (head,) = load_predictor(str(weights)).blueprint.heads()
+    assert head.anchor_count == 40
+
+
 def test_a_part_initialises_what_it_covers(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     (tmp_path / "tiny.conv.2").write_bytes(darknet_bytes(tiny_values()[: 248 + 1216]))
