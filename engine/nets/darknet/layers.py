@@ -186,5 +186,5 @@ def make_layer(layer: Layer) -> nn.Module:
             return nn.Dropout(probability)
         case specs.Detect() as spec:
             return Detect(spec)
-        case specs.Unchanged():
+        case specs.Unchanged() | specs.Ending():
             return nn.Identity()

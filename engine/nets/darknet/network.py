@@ -32,6 +32,8 @@ class Darknet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         outputs: dict[int, Tensor] = {-1: images}
         for index, reads in enumerate(self._reads):
+            if not reads:
+                continue
             outputs[index] = self.layers[index](*(outputs[k] for k in reads))
             for k in self._done[index]:
                 del outputs[k]

@@ -15,6 +15,7 @@ from .spec import (
     Convolution,
     Detect,
     Dropout,
+    Ending,
     MaxPool,
     Reorg,
     Route,
@@ -31,7 +32,8 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Layer:
-    """``reads``: the layers whose outputs go in, -1 for the image. ``inside``: the first of them."""
+    """``reads``: the layers whose outputs go in, -1 for the image. ``inside``: the first of them. One that
+    reads nothing is passed over."""
 
     index: int
     section: Section
@@ -146,11 +148,11 @@ class _Place:
     def shape(self, index: int) -> Shape:
         if index < 0:
             return self.image
-        if isinstance(self.before[index].spec, Detect):
-            raise self.section.error(
-                f"reads {self.before[index].name}, a head", fix="put a [route] after a head"
-            )
-        return self.before[index].outside
+        read = self.before[index]
+        if isinstance(read.spec, (Detect, Ending)):
+            what = "a head" if isinstance(read.spec, Detect) else "whose output is Darknet's alone"
+            raise self.section.error(f"reads {read.name}, {what}", fix="put a [route] after it")
+        return read.outside
 
     def sources(self, key: str) -> tuple[int, ...]:
         """Absolute numbers of the layers named; negative ones count back from here."""
@@ -312,7 +314,7 @@ def _unchanged(at: _Place) -> Layer:
 
 def _softmax(at: _Place) -> Layer:
     if any(isinstance(layer.spec, Detect) for layer in at.before):
-        return Layer(at.index, at.section, Unchanged(), (), at.image, at.image)
+        return Layer(at.index, at.section, Ending(), (), at.image, at.image)
     raise at.section.error("makes a classifier of it", fix="this program trains detectors: end with a head")
 
 

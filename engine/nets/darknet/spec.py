@@ -86,7 +86,12 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """``empty``, and what only matters to Darknet's own training at the end: ``softmax``, ``cost``."""
+    """``empty``."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """``softmax`` and ``cost`` behind a head, where only Darknet's own training looks at them."""
 
 
 @dataclass(frozen=True)
@@ -111,5 +116,6 @@ Spec = (
     | Scale
     | Dropout
     | Unchanged
+    | Ending
     | Detect
 )

@@ -16,7 +16,7 @@ from engine.nets.darknet.layers import Detect, MaxPool, Reorg, Route, Scale, Sho
 from engine.nets.darknet.network import Darknet
 from engine.nets.darknet.plan import make_plan
 
-from .cfgs import NET, tiny_plan
+from .cfgs import NET, TINY, tiny_plan
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -156,3 +156,17 @@ def test_a_fresh_network_keeps_the_scale_of_its_signal() -> None:
     (out,) = network(noise(1, 3, 96, 64))
     assert 0.2 < float(out.detach().std()) < 5
     assert all(bool((m.bias == 0).all()) for m in network.modules() if isinstance(m, nn.Conv2d))
+
+
+@pytest.mark.parametrize("ending", ["[softmax]\n", "[cost]\n", "[softmax]\n[cost]\n"])
+@pytest.mark.parametrize("between", [True, False])
+def test_what_only_darknets_training_looks_at_is_passed_over(ending: str, between: bool) -> None:
+    """At the end, and behind the first of two heads."""
+    plain = Darknet(tiny_plan())
+    text = TINY.replace("[route]", ending + "[route]") if between else TINY + ending
+    network = Darknet(make_plan(parse_cfg(text)))
+    own = dict(zip(network.state_dict(), plain.state_dict().values(), strict=True))
+    network.load_state_dict(own)
+    images = noise(1, 3, 96, 64)
+    for ours, theirs in zip(network.eval()(images), plain.eval()(images), strict=True):
+        assert torch.equal(ours, theirs)

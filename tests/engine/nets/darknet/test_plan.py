@@ -105,6 +105,10 @@ def layer(text: str) -> str:
         (layer("[yolo]\nmask=1\nanchors=1,2\n"), "mask names anchor 1 of 1"),
         (layer("[yolo]\nanchors=1,-2\nclasses=1\n"), "not positive"),
         (layer("[yolo]\nanchors=1,2\nclasses=1\n[max]\n"), r"reads layer 1 \(\[yolo\], line 11\), a head"),
+        (
+            layer("[yolo]\nanchors=1,2\nclasses=1\n[softmax]\n[cost]\n[conv]\nactivation=relu\n"),
+            r"\[convolutional\] reads layer 3 \(\[cost\], line 15\), whose output is Darknet's alone",
+        ),
         (layer("[yolo]\nanchors=1,2\nclasses=1\nscale_x_y=.5\n"), "at least 1"),
         (NET.replace("channels=3", "channels=1") + "[max]\n", "only pictures of 3 channels"),
         (NET.replace("width=64", "") + "[max]\n", r"\[net\] has no width"),
