@@ -14,7 +14,7 @@ import typer
 
 from engine.errors import Terminated, UserError
 
-from .console import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, complain, log_crash
+from .console import FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, complain, log_crash, memory_lacking
 
 app = typer.Typer(
     name="yolotui",
@@ -377,7 +377,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _explain(error: Any) -> int:
-    """One line for what typer complains about (by its form: its classes are private), or for a crash."""
+    """One line for what typer complains about (by its form: its classes are private), for what is too large,
+    or for a crash."""
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "yolotui"
@@ -386,6 +387,11 @@ def _explain(error: Any) -> int:
     if isinstance(error, OSError) and error.errno in DISK_FAULTS:
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}cannot be written: {os.strerror(error.errno).lower()}; {DISK_FAULTS[error.errno]}")
+        return USAGE
+    lacking = memory_lacking(error)
+    if lacking:
+        smaller = "input (model.input_size, a cfg's width and height), batch or network"
+        complain(f"{lacking}; take a smaller {smaller}")
         return USAGE
     complain(f"{type(error).__name__}: {error}; the traceback is in {log_crash(error)}")
     return FAILED

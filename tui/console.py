@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -54,6 +55,21 @@ def counter(what: str) -> Callable[[int, int], None] | None:
         print(f"\r{done:,}/{total:,} {what}", end=end, file=sys.stderr, flush=True)
 
     return show
+
+
+def memory_lacking(error: BaseException) -> str:
+    """``there is no memory for 27.5 GiB at once`` where that is why it failed, whoever asked; else empty."""
+    text = str(error)
+    # torch's own classes are told by name and words: importing it costs a second
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not named and "can't allocate memory" not in text:
+        return ""
+    size = re.search(r"allocate (\d[\d.]*) ?(bytes|\wiB)\b", text)
+    if size is None:
+        return "there is not enough memory"
+    number, unit = size.groups()
+    shown = f"{int(number) / 2**30:.1f} GiB" if unit == "bytes" else f"{number} {unit}"
+    return f"there is no memory for {shown} at once"
 
 
 def log_crash(error: BaseException) -> Path:

@@ -6,10 +6,16 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_voc
+import torch
+
+from tui.cli import _explain
+from tui.console import memory_lacking
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -190,3 +196,22 @@ def test_eval_of_coco_files_prints_one_json_document(shared_data: Path, tmp_path
         "images",
         "objects",
     }
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: torch.empty(2**48), "there is no memory for 1048576.0 GiB at once"),
+        (lambda: np.empty(2**47), "there is no memory for 1.00 PiB at once"),
+        (lambda: torch.zeros(2).reshape(3), ""),
+    ],
+)
+def test_what_does_not_fit_in_memory_is_said_in_one_line(
+    ask: Callable[[], object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        ask()
+    assert memory_lacking(caught.value) == said
+    if said:
+        assert _explain(caught.value) == 2
+        assert capsys.readouterr().err.startswith(f"yolotui: {said}; take a smaller input")
