@@ -34,6 +34,7 @@ from .findings import Report
 from .inputs import drawing
 from .iou import probe_iou
 from .stage import stages
+from .start import begin
 from .subject import Subject, blueprint_of, declared_loss_keys, load_user, misspelt, seed_everything
 from .transform.probe import probe_transform
 
@@ -54,7 +55,7 @@ def check(
     ``source`` is the config's file (which ``[loss]`` keys it sets is read from its text), ``code`` overrides
     ``[code] file``. ``progress`` is told what is being probed. ``seed``: of the
     probes' random inputs. Mistakes in the user's code are findings;
-    raises ``UserError`` for a config or data that cannot be used at all. Nothing is written.
+    raises ``UserError`` for a config, data or weights that no training could begin with. Nothing is written.
     """
     started = time.perf_counter()
     tell = progress or (lambda text: None)
@@ -65,6 +66,7 @@ def check(
         data = examine_data(config)
         blueprint = blueprint_of(config, data.classes, data.anchors)
         called = Called(user) if user is not None else Called(blueprint.detector().user)
+        begin(blueprint, called)
         images = len(data.train) if data.train is not None else None
         subject = Subject(config, blueprint, called, declared_loss_keys(source), images)
         bench = Bench(called, stages(blueprint.detector()))
