@@ -10,12 +10,13 @@ from ...errors import UserError
 
 STAGE = re.compile(r"(_(final|last|best|ema|\d+)|\.conv\.\d+)$")
 """What Darknet appends to a cfg's name when it saves weights."""
-SUFFIXES = (".weights", ".backup")
+WHOLE = (".weights", ".backup")
+"""How files of whole networks end."""
 
 
 def is_darknets(path: Path) -> bool:
     """By its name, as Darknet names them: ``yolov3.weights``, ``yolov3.backup``, ``darknet53.conv.74``."""
-    return path.suffix in SUFFIXES or (path.suffix[1:].isdigit() and ".conv" in path.suffixes)
+    return path.suffix in WHOLE or (path.suffix[1:].isdigit() and ".conv" in path.suffixes)
 
 
 def cfg_beside(weights: Path) -> Path | None:
@@ -41,7 +42,7 @@ def need_cfg(weights: Path) -> Path:
 
 def _stems(path: Path) -> tuple[str, str]:
     """A file's name without what says its kind, and without its stage too."""
-    stem = path.stem if path.suffix in (".cfg", *SUFFIXES) else path.name
+    stem = path.stem if path.suffix in (".cfg", *WHOLE) else path.name
     return stem, STAGE.sub("", stem)
 
 

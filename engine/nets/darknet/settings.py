@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from .beside import is_darknets, names_beside, need_cfg
+from .beside import WHOLE, names_beside, need_cfg
 from .cfg import read_cfg
 from .heads import class_count, settings_of
 from .plan import make_plan
@@ -67,7 +67,7 @@ def _states(table: object, keys: tuple[str, ...]) -> bool:
 
 def _beside(model: Mapping[str, Any]) -> Path:
     weights = str(model.get("weights") or "")
-    if not is_darknets(Path(weights)):
+    if Path(weights).suffix not in WHOLE:  # a backbone's cfg is none of a detector
         raise UserError("names no cfg", where="model.cfg", fix='write cfg = "yolov3.cfg"')
     return need_cfg(Path(weights))
 

@@ -97,9 +97,11 @@ def test_the_cfg_beside_the_weights_will_do(tmp_path: Path) -> None:
     (tmp_path / "tiny.backup").unlink()
     with pytest.raises(UserError, match=r"tiny\.backup: no such weights file"):
         load_config(path)
-    path.write_text('[model]\nname = "darknet"\n')
-    with pytest.raises(UserError, match=r"model\.cfg: names no cfg"):
-        load_config(path)
+    (tmp_path / "tiny53.cfg").write_text(TINY.split("[yolo]")[0] + "[softmax]\n")
+    for weights in ("", 'weights = "tiny53.conv.2"\n'):
+        path.write_text('[model]\nname = "darknet"\n' + weights)
+        with pytest.raises(UserError, match=r"model\.cfg: names no cfg"):
+            load_config(path)
 
 
 def test_heads_decode_as_their_cfg_says(tmp_path: Path) -> None:
