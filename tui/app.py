@@ -225,7 +225,11 @@ class LiveApp(App[int], inherit_bindings=False):
         folder = self.live.folder
         captures = self.session.captures  # type: ignore[attr-defined]
         steps = LiveSteps(folder.name, captures.ring, folder / "snapshots", captures.write)
-        self.push_screen(InspectScreen(steps, self.session.control, follow=True))
+        self.push_screen(InspectScreen(steps, self.session.control, follow=True, over=self._is_over))
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing left to pause."""
+        return not self.live.can_control
 
     def leave_inspector(self) -> None:
         """Back to the live view."""

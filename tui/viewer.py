@@ -88,7 +88,8 @@ class AttachedApp(LiveApp, inherit_bindings=False):
             self.attached.folder, ask=self.attached.control.snapshot if controlled else None
         )
         self._looking = self.set_interval(NEW_SNAPSHOTS, steps.timeline.refresh)
-        self.push_screen(InspectScreen(steps, self.attached.control if controlled else None, follow=True))
+        control = self.attached.control if controlled else None
+        self.push_screen(InspectScreen(steps, control, follow=True, over=self._is_over))
 
     def leave_inspector(self) -> None:
         if self._looking is not None:

@@ -7,13 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny_voc
 from fake_training import TERMS, FakeTraining
 from screen_text import paused_at, running, settled, text_of, until
 from store_writer import StoredTraining
 
+from engine.config import load_config
 from engine.runs.events import RunEnded, StepDone
+from engine.training.session import Training
 from tui.app import LiveApp
+from tui.keys import available
 from tui.screens.help import HelpScreen
+from tui.screens.inspect import InspectScreen
 from tui.screens.question import Question
 from tui.widgets.bars import Footer, Notice
 from tui.widgets.chart import Chart
@@ -257,6 +262,30 @@ async def test_a_resumed_run_shows_what_it_did_before(tmp_path: Path) -> None:
         app.session.control.stop()
         await until(pilot, lambda: app.live.ended)
         assert any("best epoch " in line for line in app.live.parting_lines())
+
+
+async def test_a_run_that_is_over_can_be_looked_into_and_not_paused(tmp_path: Path) -> None:
+    config = tiny_voc.write_config(tmp_path / "tiny")
+    folder = tmp_path / "run"
+    training = Training(load_config(config), folder, source=config, code=None, resume=False)
+    app = LiveApp(training, folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("i")  # while it goes on
+        await until(pilot, lambda: isinstance(app.screen, InspectScreen))
+        await until(pilot, lambda: not app.thread.is_alive())
+        screen = app.screen
+        assert isinstance(screen, InspectScreen)
+        await until(pilot, lambda: screen.inspection is not None and screen.control is None)
+        await pilot.press("q")
+        await until(pilot, lambda: app.live.ended)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, InspectScreen))
+        later = app.screen
+        assert isinstance(later, InspectScreen)
+        assert later.inspection is not None
+        assert later.inspection.step == training.config.train.epochs * 3
+        assert not {"pause", "resume", "step"} & {row.action for _, row in available(later)}
+    training.parts.close()
 
 
 class StoppedWhilePreparing(FakeTraining):

@@ -51,16 +51,25 @@ CHANGES: tuple[tuple[Change, str], ...] = (
 
 
 class InspectScreen(InspectCommands):
-    """``control`` is that of a training, here or in another process; without it there is nothing to pause."""
+    """``control`` is that of a training, here or in another process; without it, and once the training is
+    ``over``, there is nothing to pause."""
 
     CSS_PATH = "inspect.tcss"
     key_scopes = ("inspect",)
     BINDINGS = bindings("inspect")
     AUTO_FOCUS = ""
 
-    def __init__(self, steps: Steps, control: RunControl | None = None, *, follow: bool = False) -> None:
-        super().__init__(control)
+    def __init__(
+        self,
+        steps: Steps,
+        control: RunControl | None = None,
+        *,
+        follow: bool = False,
+        over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__(None if over() else control)
         self.steps = steps
+        self._over = over
         self.busy = ""
         """What is under way, in words."""
         self._follow = follow
@@ -162,6 +171,10 @@ class InspectScreen(InspectCommands):
     def _look_for_steps(self) -> None:
         if self.app.screen is not self:
             return
+        if self.control is not None and self._over():
+            self.control.capture(False)
+            self.control = None
+            self.sync()
         held = self.steps.timeline.steps()
         if self.inspection is None:
             frame = self.steps.newest() if held else None
