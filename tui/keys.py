@@ -161,6 +161,15 @@ KEYS: tuple[Key, ...] = (
     key("app", "question_mark f1", "help", "help", "Help for what is focused.", shown="?", footer=2),
     key("app", "ctrl+p", "command_palette", "palette", "Every action by name.", shown="^p", footer=19),
     key(
+        "app",
+        "ctrl+z",
+        "suspend_process",
+        "suspend",
+        "Into the background, a training of this process with it; fg comes back.",
+        shown="^z",
+        footer=22,
+    ),
+    key(
         "trainer",
         "q",
         "leave",
