@@ -49,6 +49,8 @@ class Predictor:
     """How each picture is laid; more than one: test-time augmentation."""
     notes: tuple[str, ...] = ()
     """What the user should know of how it was read, a line each."""
+    strict: bool = False
+    """Whether predictions that are not finite are an error; a training that diverges is judged by others."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -101,7 +103,14 @@ class Predictor:
     def _predict(self, images: Tensor) -> Pred:
         inputs = images.contiguous(memory_format=self.compute.memory_format)
         with self.compute.autocasting():
-            return self.model(inputs.float().div_(255))  # type: ignore[no-any-return]
+            pred: Pred = self.model(inputs.float().div_(255))
+        if self.strict and not all(bool(each.isfinite().all()) for each in self.detector.as_list(pred)):
+            raise UserError(
+                "its network predicts NaN or infinity",
+                where=self.source,
+                fix="its training diverged, or the weights are damaged",
+            )
+        return pred
 
     def _looked(self, view: View, images: Tensor, conf: float, iou: float) -> list[Tensor]:
         """What is found from one view, in pixels of the input as it came."""
@@ -161,7 +170,8 @@ def load_predictor(
         compute = replace(compute, autocast=None)
     model = blueprint.network(user)
     load_exactly(model, path)
-    return replace(make_predictor(model, blueprint, user, compute, str(path)), notes=notes)
+    predictor = make_predictor(model, blueprint, user, compute, str(path))
+    return replace(predictor, notes=notes, strict=True)
 
 
 def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
@@ -172,7 +182,8 @@ def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
     sizes = [tuple(n for n in layout.pred_shape(-1, head) if n != -1) for head in blueprint.heads()]
     model.expect(sizes, blueprint.input_wh, path)
     compute = choose_compute("cpu" if device == "auto" else device, "fp32")
-    return make_predictor(model, blueprint, load_functions(code or ""), compute, str(path))
+    predictor = make_predictor(model, blueprint, load_functions(code or ""), compute, str(path))
+    return replace(predictor, strict=True)
 
 
 def _darknets_blueprint(path: Path, config: Config | None) -> tuple[Blueprint, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from engine.data.demo import draw_demo
 from engine.data.images import read_image
 from engine.data.voc import read_voc
 from engine.errors import UserError
+from engine.nets.weights import read_description, read_tensors, save_weights
 from engine.predictor import demo_weights, find_weights, load_predictor
 from engine.runs.importing.importer import import_log
 from engine.runs.listing import newest
@@ -55,6 +56,18 @@ def test_without_weights_the_newest_run_else_the_demos(
     assert found is not None
     assert found.name == "two"
     assert find_weights(None).parent.parent.name in ("one", "run")
+
+
+def test_a_network_that_predicts_no_numbers_is_said_to(run: tuple[Path, Path], tmp_path: Path) -> None:
+    """Else it would find nothing, anywhere, without a word."""
+    weights = run[0] / "checkpoints" / "best.safetensors"
+    tensors = {name: value.clone() for name, value in read_tensors(weights).items()}
+    next(value for value in tensors.values() if value.is_floating_point()).fill_(float("nan"))
+    save_weights(tmp_path / "nan.safetensors", tensors, read_description(weights))
+    predictor = load_predictor(str(tmp_path / "nan.safetensors"), device="cpu")
+    for looking in (predictor, predictor.looking_all_ways()):
+        with pytest.raises(UserError, match=r"nan\.safetensors: its network predicts NaN or infinity"):
+            looking.detect([np.zeros((40, 60, 3), np.uint8)])
 
 
 def test_a_function_that_raises_is_said_with_its_line(run: tuple[Path, Path], tmp_path: Path) -> None:
