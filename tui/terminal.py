@@ -46,24 +46,29 @@ def leaving_on_hang_up(app: LiveApp) -> Iterator[None]:
     """The terminal is gone (a lost SSH line): leave; a training of this process ends with a checkpoint.
 
     Not the app's business: its writer has died with the terminal and its loop waits for that writer for
-    ever. A plain handler reaches the main thread even there.
+    ever. A plain handler reaches the main thread even there; all it does is wake a thread that waits for it.
+    The signal comes twice, from the system and from who watches the line, and a second one that met the first
+    in the middle of its work would wait for ever for a lock of its own thread.
     """
+    hung_up, hang_up = os.pipe()
 
     def leave_without_screen() -> None:
+        if not os.read(hung_up, 1):  # the block ended in another way
+            os.close(hung_up)
+            return
+        app.let_go()
+        app.remember_view()
         if app.thread.is_alive():  # the line may be lost before anything has begun
             app.thread.join(STOP_SECONDS)
         os._exit(HUNG_UP)
 
-    def hang_up(*_: object) -> None:
-        app.let_go()
-        app.remember_view()
-        threading.Thread(target=leave_without_screen, daemon=True).start()
-
-    before = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    threading.Thread(target=leave_without_screen, name="hang-up", daemon=True).start()
+    with os.fdopen(hang_up, "wb", buffering=0) as end:
+        before = signal.signal(signal.SIGHUP, lambda *_: end.write(b"!"))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 def _stop_training(app: LiveApp) -> None:
