@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coco_files import read_coco_files
-from .evaluate_coco import CocoImage, coco_numbers
+from .evaluate_coco import CocoImage, coco_numbers, corners
 from .evaluate_errors import ErrorCosts, error_costs
 from .evaluate_voc import ImageBoxes, area_under, eleven_points, voc_curves
 
@@ -158,9 +158,6 @@ def _score(images: Sequence[CocoImage], classes: Sequence[str], names: Sequence[
 
 
 def _corners(image: CocoImage) -> ImageBoxes:
-    def corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
-
     return ImageBoxes(
         truths=corners(image.truths),
         truth_labels=image.truth_labels,

@@ -33,6 +33,11 @@ class CocoImage:
     scores: Floats
 
 
+def corners(boxes: Floats) -> Floats:
+    """``[N, 4]`` x, y, w, h -> x1, y1, x2, y2."""
+    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class CocoNumbers:
     """NaN where there is no truth to be found."""

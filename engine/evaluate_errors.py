@@ -17,12 +17,12 @@ add up: mending one kind changes what the others cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluate_coco import CocoImage
+from .evaluate_coco import CocoImage, corners
 from .evaluate_voc import pairwise_iou
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ class _Judged:
 def error_costs(images: Sequence[CocoImage], names: Sequence[str], classes: Sequence[str]) -> ErrorCosts:
     """``names``: one an image. A class without a truth costs and gains nothing."""
     parts = [_judge(image) for image in images]
-    judged = _together(parts)
+    judged = _together([*parts, _judge(_EMPTY)])
     counted = [image.truth_labels[~(image.crowd | image.difficult)] for image in images]
     positives = np.bincount(np.concatenate([*counted, _NONE]), minlength=len(classes))
     before = _ap_of_classes(
@@ -87,9 +87,9 @@ def error_costs(images: Sequence[CocoImage], names: Sequence[str], classes: Sequ
 def _judge(image: CocoImage) -> _Judged:
     order = np.argsort(-image.scores, kind="stable")
     order = order[_rank_in_class(image.labels[order]) < MOST]
-    boxes, labels, scores = _corners(image.boxes[order]), image.labels[order], image.scores[order]
+    boxes, labels, scores = corners(image.boxes[order]), image.labels[order], image.scores[order]
     counted = ~(image.crowd | image.difficult)
-    truths, truth_labels = _corners(image.truths[counted]), image.truth_labels[counted]
+    truths, truth_labels = corners(image.truths[counted]), image.truth_labels[counted]
     # a last column for "no truth", so that a maximum is always there
     overlap = np.concatenate((pairwise_iou(boxes, truths), np.full((len(boxes), 1), -1.0)), axis=1)
     same = labels[:, None] == np.concatenate((truth_labels, [-1]))
@@ -139,7 +139,7 @@ def _on_ignored(image: CocoImage, boxes: Floats, labels: Ints) -> Bools:
     area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), np.finfo(np.float64).tiny)
     ignored = np.zeros(len(boxes), np.bool_)
     for place in np.flatnonzero(image.crowd | image.difficult):
-        truth = _corners(image.truths[place : place + 1])
+        truth = corners(image.truths[place : place + 1])
         if image.crowd[place]:
             low, high = np.maximum(boxes[:, :2], truth[:, :2]), np.minimum(boxes[:, 2:], truth[:, 2:])
             covered = np.clip(high - low, 0, None).prod(1) / area
@@ -188,16 +188,8 @@ def _unlabelled(parts: Sequence[_Judged], names: Sequence[str]) -> dict[str, int
 
 
 def _together(parts: Sequence[_Judged]) -> _Judged:
-    def joined(name: str, empty: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.concatenate([*(getattr(part, name) for part in parts), empty])
-
-    return _Judged(
-        joined("labels", _NONE),  # type: ignore[arg-type]
-        joined("scores", np.zeros(0)),  # type: ignore[arg-type]
-        joined("kind", _NONE),  # type: ignore[arg-type]
-        joined("mended_label", _NONE),  # type: ignore[arg-type]
-        joined("missed", _NONE),  # type: ignore[arg-type]
-    )
+    joined = {field.name: [getattr(part, field.name) for part in parts] for field in fields(_Judged)}
+    return _Judged(**{name: np.concatenate(values) for name, values in joined.items()})
 
 
 def _rank_in_class(labels: Ints) -> Ints:
@@ -213,9 +205,5 @@ def _by_kind(values: Floats) -> dict[str, float]:
     return {name: float(value) for name, value in zip(KINDS, values, strict=True)}
 
 
-def _corners(boxes: Floats) -> Floats:
-    """x, y, w, h -> x1, y1, x2, y2."""
-    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
-
-
-_NONE = np.zeros(0, np.int64)
+_NOWHERE, _NONE = np.zeros((0, 4)), np.zeros(0, np.int64)
+_EMPTY = CocoImage(_NOWHERE, _NONE, np.zeros(0), _NONE > 0, _NONE > 0, _NOWHERE, _NONE, np.zeros(0))
