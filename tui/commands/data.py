@@ -52,13 +52,18 @@ def audit_lines(found: Audit) -> list[str]:
         [label, *(f"{split.per_class.get(label, 0):,}" for split in found.splits)] for label in found.classes
     ]
     lines += ["", *table(["class", *(split.name for split in found.splits)], per_class), ""]
-    anchors = found.anchors
-    sizes = "  ".join(f"{width:.0f}x{height:.0f}" for width, height in anchors.pixels)
-    origin = "by k-means" if anchors.fitted else "from the config"
-    lines.append(f"anchors {origin}, in pixels: {sizes}")
-    lines.append(f"best possible recall at IoU 0.5: {anchors.recall:.3f}, mean IoU {anchors.mean_iou:.3f}")
-    lines.append("")
+    lines += [*_anchor_lines(found), ""]
     lines += [f"{each.severity}: {each.path}: {each.kind}: {each.detail}" for each in found.problems]
     counts = ", ".join(f"{number:,} x {kind}" for kind, number in found.counts.items())
     lines.append(f"{len(found.problems):,} problems: {counts}" if counts else "no problem found")
     return lines
+
+
+def _anchor_lines(found: Audit) -> list[str]:
+    anchors = found.anchors
+    sizes = "  ".join(f"{width:.0f}x{height:.0f}" for width, height in anchors.pixels)
+    origin = "by k-means" if anchors.fitted else "from the config"
+    if not found.splits[0].objects:
+        return [f"anchors {origin}: {found.splits[0].name} has no objects for them to meet"]
+    recall = f"best possible recall at IoU 0.5: {anchors.recall:.3f}, mean IoU {anchors.mean_iou:.3f}"
+    return [f"anchors {origin}, in pixels: {sizes}", recall]
