@@ -13,6 +13,7 @@ import torch
 from engine.config import load_config
 from engine.data.demo import draw_demo
 from engine.data.images import read_image
+from engine.data.shapes import draw_scene
 from engine.data.voc import read_voc
 from engine.errors import UserError
 from engine.nets.weights import read_description, read_tensors, save_weights
@@ -123,12 +124,11 @@ def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_looking_from_both_sides_is_mirrored_with_the_picture(tmp_path: Path) -> None:
+def test_looking_from_both_sides_is_mirrored_with_the_picture() -> None:
     plain = load_predictor(str(demo_weights()), device="cpu")
     both = plain.looking_all_ways()
     assert len(both.views) == 2
-    sample = read_voc(draw_demo(tmp_path / "demo"), "test", list(plain.classes), 1).samples[0]
-    picture = read_image(sample.path)
+    picture, _ = draw_scene(np.random.default_rng(0))
     (here,) = both.detect([picture])
     (there,) = both.detect([np.ascontiguousarray(picture[:, ::-1])])
     assert len(here) == len(there) > 0
