@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.evaluate import Scores
     from engine.evaluate_errors import ErrorCosts
 
-SHORT = {"classification": "class", "localization": "place"}
+SHORT = {"classification": "confused", "localization": "misplaced"}
 """Of the kinds of error, those too long for a column."""
 
 

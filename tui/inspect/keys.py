@@ -140,7 +140,7 @@ KEYS = (
         "To the smallest value of this quantity; again: the next.",
         shown="<",
     ),
-    key("inspect", "i", "type_place", "go to", "Type a place: [image, row, column, anchor]."),
+    key("inspect", "i", "type_place", "go to", "Type a place: image, row, column, anchor."),
     key("inspect", "m", "bookmark", "bookmark", "Set or remove a bookmark here."),
     key("inspect", "apostrophe", "bookmarks", "bookmarks", "Go to a bookmark.", shown="'"),
     key("inspect", "backspace", "back", "back", "To where the last jump started.", shown="⌫", footer=16),

@@ -114,9 +114,7 @@ class ResultPanel(InspectPanel):
             if result.shape
             else result.column_labels()
         )
-        head: list[Piece] = [
-            (" " * label + "".join(shorten(n, VALUE_WIDTH - 1).rjust(VALUE_WIDTH) for n in names), "dim")
-        ]
+        head: list[Piece] = [(" " * label + "".join(_short(n).rjust(VALUE_WIDTH) for n in names), "dim")]
         lines = [fit(head, width)]
         labels = result.row_labels(self.top, self.top + rows)
         for name, values in zip(labels, shown.tolist(), strict=False):
@@ -128,7 +126,14 @@ class ResultPanel(InspectPanel):
         if grid.shape[0] > rows or grid.shape[1] > columns:
             y, x = (self.top, self.top + shown.shape[0]), (self.left, self.left + shown.shape[1])
             where = f"rows {y[0]}-{y[1] - 1} of {grid.shape[0]}, columns {x[0]}-{x[1] - 1} of {grid.shape[1]}"
-            lines[-1] = fit([(f"{where}; the arrows scroll when this panel is focused", "warn")], width)
+            told = fit([(f"{where}; the arrows scroll when this panel is focused", "warn")], width)
+            # below the values where there is room, else over the last of several, never over the only one
+            if len(lines) < height:
+                lines.append(told)
+            elif len(lines) > 2:
+                lines[-1] = told
+            else:
+                lines[0] = told
         return lines
 
     # keys
@@ -168,3 +173,8 @@ def value_text(value: object) -> tuple[str, str]:
     if isinstance(value, float) and not math.isfinite(value):
         return digits3(value), "nonfinite"
     return digits3(float(value)), "plain"
+
+
+def _short(name: str) -> str:
+    """A column's name; a place, ``[0, 12, 23, 1]``, without what is the same in all: brackets and blanks."""
+    return shorten(name if len(name) < VALUE_WIDTH else name.strip("[]").replace(", ", ","), VALUE_WIDTH - 1)

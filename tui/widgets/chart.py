@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from textual import events
 
+from engine.runs.codec import missing
+
 from ..braille import Axis, blank, draw_spans, fit_axis, to_text, x_ticks, y_labels
 from ..format import digits3, shorten
 from ..history import Columns, Reading
@@ -358,7 +360,10 @@ class SeriesChart(Chart):
         trend = self.state.trend(self.panel_name)
         wide = width >= 40
         gap = "  " if wide else " "
-        left.append((f"{gap}{digits3(value)}", "strong" if math.isfinite(value) else "bad"))
+        if missing(np.array([value]))[0]:  # not measured at this step, which is no NaN
+            left.append((f"{gap}-", "plain"))
+        else:
+            left.append((f"{gap}{digits3(value)}", "strong" if math.isfinite(value) else "bad"))
         optional: list[Piece] = [(f"{gap}{'mean ' if wide else 'μ'}{digits3(mean)}", "plain")]
         if bad:
             optional.insert(0, (f"{gap}{bad} non-finite", "bad"))

@@ -26,6 +26,10 @@ class Gradients:
     def begin(self, witness: Witness) -> None:
         """A new look: what happened before it is not known."""
         self._witness = witness
+        self._start = witness.sample()
+        self._rounds = 0
+        """Iterations of this look; one may make several gradients before its step."""
+        self._moved = False
         count = len(witness.probes)
         self._consumed = [False] * count
         """What ``.grad`` holds went into an update already."""
@@ -40,6 +44,7 @@ class Gradients:
 
     def take(self, happened: Sequence[Happening]) -> list[Finding]:
         found: list[Finding] = []
+        self._rounds += 1
         for each in happened:
             found += self._arrive(each) if isinstance(each, Arrival) else self._update(each)
         return found
@@ -59,7 +64,7 @@ class Gradients:
         return self._nobody_steps(k)
 
     def _nobody_steps(self, k: int) -> list[Finding]:
-        if self._thrown[k] >= THROWN:
+        if self._thrown[k] >= THROWN and self._rounds > THROWN and self._stands():
             return [
                 finding(
                     "step",
@@ -72,7 +77,7 @@ class Gradients:
                     tensor="gradient",
                 )
             ]
-        if self._since[k] >= LONG and self._finite[k]:
+        if self._since[k] >= LONG and self._finite[k] and self._stands():
             return [
                 finding(
                     "step",
@@ -86,6 +91,11 @@ class Gradients:
                 )
             ]
         return []
+
+    def _stands(self) -> bool:
+        """Whether nothing has moved: a step by hand, or of one's own optimizer, is seen only by that."""
+        self._moved = self._moved or not all(self._witness.same(self._start, self._witness.sample()))
+        return not self._moved
 
     def _update(self, u: Update) -> list[Finding]:
         found: list[Finding] = []

@@ -104,8 +104,8 @@ class LoopJudge:
 
     def end(self) -> list[Finding]:
         """The loop is over: the look that is going on, if any, says what it has seen so far."""
-        if self.broken or self._witness is None:
-            return []
+        if self.broken or self._witness is None or not self.iteration:
+            return []  # a script that failed before its first step has nothing to be told
         try:
             return self._news(self._end_look())
         except Exception as error:

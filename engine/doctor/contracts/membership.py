@@ -74,7 +74,10 @@ class Membership:
             self._undone[k] += bool(u.measured["undone"][k])
 
     def _unreached(self) -> list[int]:
-        return [k for k, n in enumerate(self._updates) if n >= ENOUGH and not self._reached[k]]
+        """Those that are frozen by now, after the roster was made, are meant to stay."""
+        wanted = [each.requires_grad for each in self._people.parameters]
+        updates = enumerate(self._updates)
+        return [k for k, n in updates if n >= ENOUGH and not self._reached[k] and wanted[k]]
 
     def _follow(self) -> None:
         """See which modules that own such parameters run at all: an unused layer is no fault."""

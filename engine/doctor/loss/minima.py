@@ -281,6 +281,12 @@ def judge_classes(trial: Trial) -> list[Finding]:
         each[trial.positive, 5:] = logits
         return trial.grads(unflat(each, preds), ["lcls"])["lcls"][trial.positive][:, 5:]
 
+    def value(logits: Tensor) -> float:
+        preds = near(trial, 7)
+        each = flat(preds)
+        each[trial.positive, 5:] = logits
+        return trial.values(unflat(each, preds))["lcls"]
+
     level = torch.zeros(len(labels), classes)
     flatg = gradient(level)
     if classes == 1:  # a softmax over one class has no gradient at all
@@ -320,9 +326,9 @@ def judge_classes(trial: Trial) -> list[Finding]:
     wrong, low, good = gradient(beaten), gradient(sunk), gradient(right)
     slot = int(trial.positive.nonzero()[0, 0])
     least = torch.minimum(wrong[rows, labels].abs(), low[rows, labels].abs()).div(base).min()
-    if bool((wrong[rows, labels].abs() < 0.4 * base).any()) or bool(
-        (low[rows, labels].abs() < 0.4 * base).any()
-    ):
+    # a squared error of probabilities saturates too, and vanishes where the network is right, as it should
+    vanishes = abs(value(right)) < 0.05 * abs(value(level))
+    if least < 0.4 and not vanishes:
         return [
             _class_finding(
                 trial,

@@ -56,6 +56,12 @@ VARIANTS = {
             ),
         )
     ],
+    "squared class probabilities, of a softmax": [
+        (CLASS, "lcls = (logits.softmax(-1) - F.one_hot(classes, logits.shape[-1])).square().sum() / B")
+    ],
+    "squared class probabilities, of a sigmoid": [
+        (CLASS, "lcls = (logits.sigmoid() - F.one_hot(classes, logits.shape[-1])).square().sum() / B")
+    ],
     "bce for classes": [
         (
             CLASS,

@@ -91,6 +91,64 @@ def test_a_claim_is_made_once() -> None:
     assert [f.probe for f in found].count("contract.missing") == 1
 
 
+class ByHand:
+    """An optimizer that torch does not know."""
+
+    def __init__(self, parameters: Iterator[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        with torch.no_grad():
+            for p in self.parameters:
+                p -= 0.01 * p.grad if p.grad is not None else 0
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given", "unknown"])
+def test_steps_that_torch_does_not_make_are_seen_by_what_moves(given: bool) -> None:
+    model = network()
+    optimizer: Any = ByHand(model.parameters())
+    judge = LoopJudge(model, optimizer if given else None)
+    assert iterate(model, optimizer, judge, 40) == []
+    assert judge.end() == []
+    # and where they make nothing move, that is said
+    optimizer.step = lambda: None
+    judge = LoopJudge(model, optimizer if given else None)
+    assert "contract.step" in {f.probe for f in iterate(model, optimizer, judge, 40)}
+
+
+def test_gradients_looked_at_before_the_one_that_is_used() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    judge = LoopJudge(model, optimizer)
+    found: list[Finding] = []
+    for _ in range(20):
+        total: Tensor = (model(torch.rand(4, 3, 9, 9)) - 1).square().mean()
+        for _ in range(6):
+            optimizer.zero_grad()
+            total.backward(retain_graph=True)
+        optimizer.step()
+        found += judge.step({"total": total})
+    assert found == []
+
+
+def test_before_the_first_step_there_is_nothing_to_say() -> None:
+    model = network()
+    judge = LoopJudge(model, torch.optim.SGD(model.parameters(), lr=0.01))
+    assert judge.end() == []
+
+
+def test_what_is_frozen_after_the_judge_came_is_meant_to_stay() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    judge = LoopJudge(model, optimizer)
+    model[0].requires_grad_(False)
+    assert iterate(model, optimizer, judge, 40) + judge.end() == []
+
+
 @pytest.mark.parametrize(
     ("model", "optimizer"),
     [(None, None), (nn.ReLU(), None), (network(), None), (network(), object()), (nn.LazyLinear(3), "sgd")],
