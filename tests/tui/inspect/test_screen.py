@@ -239,6 +239,19 @@ async def test_a_slice_shows_shape_channels_statistics_and_values(tmp_path: Path
         assert "= x y w h" in screen_text(app)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_row_wider_than_its_panel_shows_its_values(tmp_path: Path, size: tuple[int, int]) -> None:
+    values = canonical_pred()[0].flatten(0, 2)[:, 1]
+    async with inspector(steps_of(snapshot()), tmp_path, size) as (app, pilot):
+        await type_slice(pilot, "pred.x[0] where pred.conf[0] > -1e9")
+        await press(pilot, "5", "5")
+        app.inspector.set_focus(app.inspector.query_one(ResultPanel))
+        await press(pilot, "z")
+        text = screen_text(app)
+        assert "the arrows scroll" in text
+        assert f"{float(values[0]):.3g}"[:5] in text
+
+
 @pytest.mark.slow
 async def test_the_command_line_remembers_and_completes(tmp_path: Path) -> None:
     async with inspector(steps_of(snapshot()), tmp_path) as (app, pilot):
