@@ -209,6 +209,11 @@ class LiveApp(App[int], inherit_bindings=False):
         if yes:
             self.exit(self.leaving or 0)
 
+    def notify(self, message: str, **options: Any) -> None:
+        """The newest alone: a key pressed again says the same once."""
+        self.clear_notifications()
+        super().notify(message, **options)
+
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
 
