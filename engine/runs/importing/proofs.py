@@ -12,7 +12,7 @@ from . import course
 from .claims import Claim, listed, number
 from .course import COMPARED, MOVED
 from .rates import WarmUp, schedule, warm_up
-from .roles import is_validation
+from .roles import is_printed_twice, is_validation
 from .sizes import expected_by_chance, fits
 from .sums import Sum
 from .training import Epoch, Training, finite_values
@@ -69,8 +69,9 @@ def _sum(training: Training, notes: Notes) -> Iterator[Claim]:
 
 def _left_out(training: Training, notes: Notes, sums: list[Sum]) -> Iterator[Claim]:
     summed = {name for each in sums for name in (each.total, *each.parts, *each.zero)}
-    for name in train_losses(training):
-        if name not in summed and name in notes.sums.losses:
+    absent = [name for name in train_losses(training) if name in notes.sums.losses and name not in summed]
+    for name in absent:
+        if not is_printed_twice(name) and not notes.sums.reached(name, absent):
             yield Claim(
                 "warning",
                 "log.no_sum",

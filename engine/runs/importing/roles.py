@@ -50,7 +50,13 @@ LOSS = re.compile(
     r"loss|^l_?(?:cls|class|box|obj|conf|iou|giou|ciou|coord|xy|wh|noobj|dfl|reg|total|bbox)$|^total$|_l$"
 )
 TOTAL = re.compile(r"^(?:train(?:ing)?[/_ ])?(?:total|total[_ ]?loss|loss[_ ]?total|loss)$", re.I)
-VALIDATION = re.compile(r"^(?:val(?:id(?:ation)?)?|test|eval)[/_ .]|[/_ ]val(?:$|[/_ ])", re.I)
+VALIDATION = re.compile(r"^(?:val(?:id(?:ation)?)?|dev|test|eval)[/_ .]|[/_ ]val(?:$|[/_ ])", re.I)
+_DERIVED = re.compile(
+    r"(?:^|[/_ .-])(?:avg|average|mean|ema|smooth(?:ed)?|running|best|lowest|min|scale|scaler|unscaled)"
+    r"(?:$|[/_ .-])"
+)
+_BEST = re.compile(r"(?:^|[/_ .-])(?:best|lowest|min)(?:$|[/_ .-])", re.I)
+_TWICE = re.compile(r"[/_ ](?:step|epoch)$", re.I)
 
 
 @lru_cache(maxsize=4096)
@@ -85,6 +91,22 @@ def role(name: str) -> Role:
 def is_loss(name: str) -> bool:
     """Whether it is a part of a loss by its name."""
     return role(name) == "term" and LOSS.search(name.lower()) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_term(name: str) -> bool:
+    """Whether it may be back-propagated: no average, record, scale or unweighted double of a loss."""
+    return is_loss(name) and not is_validation(name) and not _DERIVED.search(name.lower())
+
+
+def is_best(name: str) -> bool:
+    """A record kept over the epochs: infinite until there is one."""
+    return _BEST.search(name) is not None
+
+
+def is_printed_twice(name: str) -> bool:
+    """Lightning's ``loss_step`` and ``loss_epoch``, beside the loss itself."""
+    return _TWICE.search(name) is not None
 
 
 def is_validation(name: str) -> bool:

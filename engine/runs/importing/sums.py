@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from .roles import TOTAL, is_loss, is_validation
+from .roles import TOTAL, is_term
 from .values import Printed
 
 SEARCHED = 400
@@ -47,12 +47,14 @@ class SumSearch:
         self._seen: dict[str, bool] = {}
         self.losses: dict[str, None] = {}
         """Every name of a loss seen."""
+        self._kept: list[dict[str, Printed]] = []
+        """The rows that were searched."""
 
     def add(self, values: dict[str, Printed]) -> None:
         losses = {
             name: value
             for name, value in values.items()
-            if is_loss(name) and not is_validation(name) and not name.lower().startswith("avg")
+            if is_term(name) and not name.lower().startswith("avg")
         }
         for name, value in losses.items():
             self.losses.setdefault(name)
@@ -79,12 +81,38 @@ class SumSearch:
         """How many other sums of printed terms hold as well."""
         return sum(each.total == chosen.total for each in self._found or []) - 1
 
+    def reached(self, name: str, others: list[str]) -> bool:
+        """Whether ``name`` may have its gradient through a sum after all: it is, with ``others`` that are in
+        no sum, a weighted part of something summed, or is itself made of what is summed."""
+        sums = self.sums()
+        parts = list(dict.fromkeys(part for each in sums for part in each.parts))
+        rest = [other for other in others if other != name]
+        double = bool(rest) and self._made_of(name, rest)
+        return self._made_of(name, parts) or any(
+            self._made_of(whole, [name, *rest]) and (double or not self._made_of(whole, rest))
+            for whole in (*parts, *(each.total for each in sums))
+        )
+
     # inside
+
+    def _made_of(self, whole: str, names: list[str]) -> bool:
+        """Whether ``whole`` fits a weighted sum of ``names`` and a constant."""
+        rows = [row for row in self._kept if whole in row and all(name in row for name in names)]
+        if len(rows) < len(names) + 3:
+            return bool(names)  # too few rows to tell
+        values = np.array([[*(row[name].value for name in names), 1.0] for row in rows])
+        halves = np.array([[*(self._half(name, row[name]) for name in names), 0.0] for row in rows])
+        wanted = np.array([row[whole].value for row in rows])
+        weights = np.linalg.lstsq(values, wanted, rcond=None)[0]
+        allowed = halves @ np.abs(weights) + _EPSILON * np.abs(wanted)
+        allowed += np.array([self._half(whole, row[whole]) for row in rows])
+        # Least squares may miss single rows by more than the true weights would.
+        return bool((np.abs(values @ weights - wanted) <= 2 * allowed).all())
 
     def _search(self) -> None:
         self._found = []
         rows = [row for row in self._rows if all(math.isfinite(v.value) for v in row.values())]
-        self._rows = []
+        self._rows, self._kept = [], rows
         if self._fixed:
             for row in rows:
                 for name, value in row.items():

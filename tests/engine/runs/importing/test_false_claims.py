@@ -1,0 +1,71 @@
+"""Logs of sound trainings: what must not be said of them, and what of an unsound one still must."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from engine.runs.importing import Imported, import_log
+
+
+def imported(tmp_path: Path, text: str, name: str = "log.txt") -> Imported:
+    source = tmp_path / name
+    source.write_text(text)
+    return import_log(source, root=tmp_path / "runs")
+
+
+def terms(done: Imported, probe: str) -> set[str]:
+    return {term for claim in done.findings if claim.probe == probe for term in claim.terms}
+
+
+def summed_log(more: dict[str, float | None]) -> str:
+    """``more``: a name's constant value; None where it scatters."""
+    source = random.Random(3)
+    lines = []
+    for epoch in range(1, 16):
+        a, b = (round(3 / epoch * source.uniform(0.9, 1.1), 4) for _ in range(2))
+        line = f"epoch {epoch}/15 loss={a + b:.4f} loss_box={a:.4f} loss_cls={b:.4f}"
+        for name, value in more.items():
+            line += f" {name}={source.uniform(1, 2) if value is None else value:.4f}"
+        lines.append(line + "\n")
+    return "".join(lines)
+
+
+DERIVED = [
+    "loss_scale", "loss_ema", "ema_loss", "loss_avg", "best_loss", "dev_loss", "loss_step", "loss_epoch",
+    "loss_box_unscaled",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_what_is_no_term_is_not_missing_from_a_sum(name: str, tmp_path: Path) -> None:
+    done = imported(tmp_path, summed_log({name: None}))
+    assert terms(done, "log.sum") == {"loss", "loss_box", "loss_cls"}
+    assert not terms(done, "log.no_sum")
+
+
+def test_a_term_that_nothing_is_made_of_is_missing(tmp_path: Path) -> None:
+    assert terms(imported(tmp_path, summed_log({"loss_iou": None})), "log.no_sum") == {"loss_iou"}
+
+
+def parts_log(weight: float) -> str:
+    source = random.Random(4)
+    lines = []
+    for epoch in range(1, 13):
+        for it in range(20, 121, 20):
+            xy, wh, obj, cls, iou = (round(3 / epoch * source.uniform(0.9, 1.1), 4) for _ in range(5))
+            box = weight * (xy + wh)
+            lines.append(
+                f"Epoch {epoch}/12 iter {it}/120 total={box + obj + cls:.4f} lbox={box:.4f} lobj={obj:.4f} "
+                f"lcls={cls:.4f} lxy={xy:.4f} lwh={wh:.4f} liou={iou:.4f} l_obj={obj / 2:.4f}\n"
+            )
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("weight", [5.0, 0.05])
+def test_the_parts_of_a_weighted_term_have_its_gradient(weight: float, tmp_path: Path) -> None:
+    done = imported(tmp_path, parts_log(weight))
+    assert terms(done, "log.sum") == {"total", "lbox", "lobj", "lcls"}
+    assert terms(done, "log.no_sum") == {"liou"}
