@@ -12,7 +12,7 @@ from . import course
 from .claims import Claim, listed, number
 from .course import COMPARED, MOVED
 from .rates import WarmUp, schedule, warm_up
-from .roles import is_printed_twice, is_validation
+from .roles import is_best, is_loss, is_printed_twice, is_term, is_validation
 from .sizes import expected_by_chance, fits
 from .sums import Sum
 from .training import Epoch, Training, finite_values
@@ -99,7 +99,10 @@ def _movement(training: Training) -> Iterator[Claim]:
             continue  # what is 0 at first is switched off, not still
         p = mann_whitney(early, late)
         word = f"{name} {number(median(early))} → {number(median(late))} (p = {p:.2g})"
-        (moved if p < MOVED else still).append((name, word))
+        if p < MOVED:
+            moved.append((name, word))
+        elif is_term(name) or (is_loss(name) and is_validation(name) and not is_best(name)):
+            still.append((name, word))  # a speed or a count is not meant to move
     span = (
         f"epochs {first[0].epoch}–{first[-1].epoch} against {last[0].epoch}–{last[-1].epoch}, medians, "
         "exact Mann-Whitney test"

@@ -69,3 +69,14 @@ def test_the_parts_of_a_weighted_term_have_its_gradient(weight: float, tmp_path:
     done = imported(tmp_path, parts_log(weight))
     assert terms(done, "log.sum") == {"total", "lbox", "lobj", "lcls"}
     assert terms(done, "log.no_sum") == {"liou"}
+
+
+def test_only_losses_are_expected_to_move(tmp_path: Path) -> None:
+    source = random.Random(5)
+    text = "".join(
+        f"epoch {e}/15 loss={source.uniform(0.9, 1.1):.4f} fps={source.uniform(58, 62):.1f} "
+        f"gpu_util={source.randint(88, 95)} num_pos={source.randint(300, 320)} "
+        f"loss_scale={source.choice((1024, 2048))} best_val_loss={source.uniform(0.9, 1.1):.3f}\n"
+        for e in range(1, 16)
+    )
+    assert terms(imported(tmp_path, text), "log.not_moved") == {"loss"}
