@@ -106,9 +106,9 @@ def bad_values(training: Training, notes: Notes) -> Iterator[Claim]:
     where = f"epoch {epoch}, " if training.counts_epochs else ""
     count = max(each[2] for each in notes.bad.values())
     recovered = any(notes.fresh.get(name) for name in names)
-    after = (
-        "; finite values follow, so it came from single batches" if recovered else "; no finite value follows"
-    )
+    after = "; finite values follow" if recovered else "; no finite value follows"
+    if recovered and not any(is_validation(name) for name in names):
+        after += ", so it came from single batches"
     yield Claim(
         "warning",
         "log.not_finite",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .columns import median_rate
 from .points import Point
 from .rates import Rate
-from .roles import is_loss, is_validation
+from .roles import is_best, is_loss, is_validation
 from .sums import SumSearch
 from .training import Training
 
@@ -38,7 +38,7 @@ class Notes:
         self.updates |= point.update
         self._look_at_rate(training, point)
         for name, value in point.values.items():
-            if is_loss(name) and not math.isfinite(value.value):
+            if is_loss(name) and not is_best(name) and not math.isfinite(value.value):
                 line, epoch, count = self.bad.get(name, (point.line, training.epochs[-1].epoch, 0))
                 self.bad[name] = (line, epoch, count + 1)
             elif name in self.bad:

@@ -80,3 +80,21 @@ def test_only_losses_are_expected_to_move(tmp_path: Path) -> None:
         for e in range(1, 16)
     )
     assert terms(imported(tmp_path, text), "log.not_moved") == {"loss"}
+
+
+def test_a_record_is_infinite_until_there_is_one(tmp_path: Path) -> None:
+    text = "".join(
+        f"epoch {e}/10 | train_loss: {2 / e:.3f} | best_loss: {'inf' if e == 1 else f'{2 / e:.3f}'} | "
+        f"best_val_loss: {'inf' if e == 1 else f'{3 / e:.3f}'}\n"
+        for e in range(1, 11)
+    )
+    assert not terms(imported(tmp_path, text), "log.not_finite")
+
+
+def test_a_validation_that_gave_nan_tells_of_no_batch(tmp_path: Path) -> None:
+    text = "".join(
+        f"epoch: {e} loss: {2 / e:.3f} val_loss: {'nan' if e == 1 else f'{3 / e:.3f}'}\n"
+        for e in range(1, 11)
+    )
+    (claim,) = [c for c in imported(tmp_path, text).findings if c.probe == "log.not_finite"]
+    assert claim.message.endswith("; finite values follow")
