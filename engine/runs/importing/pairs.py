@@ -26,11 +26,23 @@ _PAIR = re.compile(
     rf"(?P<value>{NUMBER})(?P<unit>%|[A-Za-z]{{1,3}}(?:/[A-Za-z]{{1,6}})?)?(?![\w:/%]|\.\w|,\d{{3}}\b)",
     re.I,
 )
+_BEFORE = (
+    r"train(?:ing)?|val(?:id(?:ation)?)?|dev|test|eval|total|avg|mean|best"
+    r"|cls|class|box|bbox|obj|conf|dfl|iou|giou"
+)
+"""Words that make another name of ``loss`` when they stand before it."""
 _SPACED = re.compile(
-    rf"(?<![\w.])(?P<name>lr|\w*loss\w*|learning_rate|acc(?:uracy)?@?\d?|mAP\S*|AP\d*|\w*iou)\s+"
-    rf"(?P<value>{NUMBER})(?P<unit>%)?(?![\w:/%]|\.\w)",
+    rf"(?<![\w.])(?P<name>(?:(?:{_BEFORE})[ ])?\w*loss\w*|lr|learning_rate|acc(?:uracy)?@?\d?|mAP\S*|AP\d*"
+    r"|\w*iou)\s+"
+    rf"(?P<value>{NUMBER})(?P<unit>%)?(?![\w:/%]|\.\w|,\d)",
     re.I,
 )
+_SHORT = re.compile(
+    r"(?<![\w.])(?P<name>l?_?(?:cls|box|bbox|obj|conf|dfl|noobj|xy|wh)|P|R|F1|precision|recall)[ ]+"
+    r"(?P<value>\d*\.\d+(?:e[-+]?\d+)?)(?P<unit>%)?(?![\w:/%]|\.\w)",
+    re.I,
+)
+"""Names too short to stand alone: read beside others, and with a decimal point in the value."""
 _SPLITS = re.compile(r"^(?:epochs?|ep|iter(?:ation)?s?|steps?|batch|and|avg\.?|train(?:ing)?:)\s+", re.I)
 _EVALUATING = re.compile(
     r"\b(?:val(?:id|idation|idating|idate)?|test(?:ing)?|eval(?:uation|uating|uate)?)\b", re.I
@@ -94,7 +106,11 @@ def _pairs(text: str) -> list[tuple[str, Printed, str]]:
 def _spaced(text: str, into: list[tuple[str, Printed, str]]) -> None:
     """Known names with nothing but a space before the value: ``lr 0.001``."""
     if len(text) > 4 and " " in text.strip():
-        into += [(m["name"], printed(m["value"]), m["unit"] or "") for m in _SPACED.finditer(text)]
+        matches = list(_SPACED.finditer(text))
+        if matches or into:
+            matches = sorted([*matches, *_SHORT.finditer(text)], key=lambda m: m.start("value"))
+        ends = {m.start("value"): m for m in reversed(matches)}  # one value, one name
+        into += [(m["name"], printed(m["value"]), m["unit"] or "") for _, m in sorted(ends.items())]
 
 
 @lru_cache(maxsize=4096)
@@ -109,12 +125,18 @@ def _phase(head: str, pairs: list[tuple[str, Printed, str]]) -> Phase:
     if pairs and all(role(name) in ("map50", "map50_95", "map", "score") for name, _, _ in pairs):
         return "evaluation"
     before = head
+    if pairs and " " in pairs[0][0] and all(_of_evaluation(name) for name, _, _ in pairs):
+        return "evaluation"  # "val loss 1.3" on a line of its own
     if pairs:
         cut = head.find(pairs[0][0])
         before = head[:cut] if cut >= 0 else head
     if _TRAINING.search(before) or not _EVALUATING.search(before):
         return "train"
     return "evaluation"
+
+
+def _of_evaluation(name: str) -> bool:
+    return VALIDATION.search(name) is not None or role(name) not in ("term", "lr")
 
 
 class PairSurvey:

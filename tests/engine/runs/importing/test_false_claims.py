@@ -98,3 +98,29 @@ def test_a_validation_that_gave_nan_tells_of_no_batch(tmp_path: Path) -> None:
     )
     (claim,) = [c for c in imported(tmp_path, text).findings if c.probe == "log.not_finite"]
     assert claim.message.endswith("; finite values follow")
+
+
+def spaced(tmp_path: Path, line: str) -> dict[str, float]:
+    """The values of the third epoch of a log of such lines."""
+    done = imported(tmp_path, "".join(line.format(e=e) + "\n" for e in range(1, 6)))
+    reserved = ("epoch", "complete", "points", "mean")
+    return {name: value for name, value in done.epochs[2].items() if name not in reserved}
+
+
+def test_several_losses_on_a_line_without_signs(tmp_path: Path) -> None:
+    assert spaced(tmp_path, "epoch {e} | val loss 1.3{e} train loss 1.2{e}") == {
+        "val loss": 1.33,
+        "train loss": 1.23,
+    }
+    assert spaced(tmp_path, "epoch {e} | train loss 1.2{e} | val loss 1.3{e} | P 0.5 R 0.4 mAP50 0.{e}1") == {
+        "train loss": 1.23,
+        "val loss": 1.33,
+        "P": 0.5,
+        "R": 0.4,
+        "mAP50": 0.31,
+    }
+    assert spaced(tmp_path, "epoch {e} | loss 2.9{e} | cls 1.2 box 1.9 | 12.3 img/s") == {
+        "loss": 2.93,
+        "cls": 1.2,
+        "box": 1.9,
+    }
