@@ -154,10 +154,10 @@ def _single_batches(training: Training, notes: Notes) -> Iterator[Claim]:
         "warning",
         "log.single_batches",
         "loop",
-        f"the values are those of single batches at the end of an epoch, not means: {name} goes from "
+        f"the values look like those of single batches at the end of an epoch, not means: {name} goes from "
         f"{number(a.last[name])} to {number(b.last[name])} (a factor of {number(math.exp(size))}) from epoch "
         f"{a.epoch} to {b.epoch}, where a mean over {total} batches would scatter about "
-        f"{number(math.sqrt(total))} times less than one batch",
+        f"{number(math.sqrt(total))} times less than one batch (an inference)",
         terms=tuple(scatter),
         expected=f"means over the epoch's {total} batches",
         got="one line an epoch, with the last batch's values",

@@ -48,7 +48,8 @@ def test_the_tqdm_log_says_what_it_proves(shared_data: Path, tmp_path: Path) -> 
     assert size.inference
     assert "11,540 = 721 x 16 + 4" in size.message
     assert "four images" in size.message
-    assert "single batches" in messages(done, "log.single_batches")[0]
+    assert "look like those of single batches" in messages(done, "log.single_batches")[0]
+    assert messages(done, "log.single_batches")[0].endswith("(an inference)")
     assert "epoch 73 is interrupted at iteration 450 of 722" in messages(done, "log.interrupted")[0]
     assert "9.1 hours" in messages(done, "log.time")[0]
     with RunReader(RunFolder.open(done.run)) as reader:
