@@ -148,6 +148,7 @@ class PairSurvey:
         self._first: dict[Family, list[float]] = {}
         self._varies: set[Family] = set()
         self._names: dict[Family, set[str]] = {}
+        self._fractions = False
         self._bars = 0
         self._keras = 0
         self._yolox = 0
@@ -158,6 +159,7 @@ class PairSurvey:
             return
         family = parsed.family
         self._counts[family] += 1
+        self._fractions |= bool(parsed.place.part)
         values = [each.value for _, each, _ in parsed.pairs]
         if family not in self._first:
             if len(self._first) > 20_000:  # no two lines alike: nothing repeats here
@@ -195,7 +197,7 @@ class PairSurvey:
             accepted = telling or ({most} if most is not None else set())
         if not accepted or (sum(self._counts[f] for f in accepted) < 2 and not placed):
             return None
-        return PairReader(accepted, self._form())
+        return PairReader(accepted, self._form(), self._fractions)
 
     def lines_of(self, reader: PairReader) -> int:
         """How many of the lines looked at belong to the reader's families."""
@@ -220,7 +222,9 @@ def _telling(name: str) -> bool:
 class PairReader:
     """Reads the lines of the accepted families, and those that differ from them in the tail alone."""
 
-    def __init__(self, families: set[Family], name: str) -> None:
+    def __init__(self, families: set[Family], name: str, fractions: bool) -> None:
+        """``fractions``: the file counts parts of epochs."""
+        self._fractions = fractions
         self.name = name
         self.families = families
         self._leading = {family[0] for family in families}
@@ -239,6 +243,10 @@ class PairReader:
         if place.epoch is None and self._context.epoch is not None:
             place.epoch, place.epochs = self._context.epoch, self._context.epochs
         point = Point(line, {}, place, parsed.phase, clock=parsed.clock)
+        if self._fractions and place.epoch is not None and place.part is not None:
+            # Hugging Face's trainer: epochs that are behind it. 0.1 lies in the first, 1.0 is its end.
+            point.whole_epoch = place.part == 0 and place.epoch > 0
+            place.epoch = max(1, place.epoch + (place.part > 0))
         if parsed.bar is not None:
             point.elapsed, point.update = parsed.bar.elapsed, True
         for name, value, unit in parsed.pairs:

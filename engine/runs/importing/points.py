@@ -18,6 +18,8 @@ class Position:
     epochs: int | None = None
     iteration: int | None = None
     iterations: int | None = None
+    part: float | None = None
+    """What the epoch has behind its decimal point, where it has one."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ import re
 from .points import Position
 
 _EPOCH = re.compile(
-    r"(?:\bepochs?\b|\bep\b|\bepoch(?=\d))(?:\s*\(\w+\))?['\"]?[\s:=#]*\[?\s*(\d+)(?:\.\d+)?\s*(?:(?:/|of)\s*(\d+))?(?![\d.]*%)",
+    r"(?:\bepochs?\b|\bep\b|\bepoch(?=\d))(?:\s*\(\w+\))?['\"]?[\s:=#]*\[?\s*(\d+)(\.\d+)?\s*"
+    r"(?:(?:/|of)\s*(\d+))?(?![\d.]*%)",
     re.I,
 )
 _TRAINING = re.compile(r"\btrain(?:ing)?\b[\s:]*\[?(\d+)\s*/\s*(\d+)", re.I)
@@ -31,7 +32,10 @@ def position(text: str) -> Position:
     epoch = _EPOCH.search(text) or _TRAINING.search(text)
     if epoch is not None:
         found.epoch = int(epoch[1])
-        found.epochs = int(epoch[2]) if epoch[2] else None
+        planned = epoch[epoch.re.groups]
+        found.epochs = int(planned) if planned else None
+        if epoch.re is _EPOCH and epoch[2]:
+            found.part = float(epoch[2])
     if "[" in text:
         both = _BRACKETS.search(text)
         if both is not None:

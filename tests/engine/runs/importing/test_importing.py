@@ -169,3 +169,22 @@ def test_mmengines_prefix_makes_no_keras_of_it(tmp_path: Path) -> None:
     ]
     done = imported(tmp_path, "".join(lines))
     assert (done.format, len(done.epochs), done.unread) == ("pairs", 3, 0)
+
+
+@pytest.mark.parametrize("steps", [30, 27])
+def test_a_trainer_that_counts_parts_of_epochs(steps: int, tmp_path: Path) -> None:
+    """Hugging Face's: its first steps round to 0.0, and 3.0 is the end of the third epoch."""
+    rows = ["{'loss': 4.0, 'learning_rate': 1e-05, 'epoch': 0.0}\n"]
+    rows += [
+        f"{{'loss': {3 / i:.4f}, 'learning_rate': 1e-05, 'epoch': {i / 10}}}\n" for i in range(1, steps + 1)
+    ]
+    if steps == 30:
+        rows.append("{'train_runtime': 120.5, 'train_loss': 1.2, 'epoch': 3.0}\n")
+    done = imported(tmp_path, "".join(rows))
+    assert [(each["epoch"], each["complete"]) for each in done.epochs] == [
+        (1, True),
+        (2, True),
+        (3, steps == 30),
+    ]
+    assert [each["loss"] for each in done.epochs] == [0.3, 0.15, round(3 / steps, 4)]
+    assert ("log.interrupted" in {claim.probe for claim in done.findings}) == (steps != 30)
