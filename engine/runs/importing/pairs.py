@@ -53,6 +53,10 @@ BEGINS = re.compile(
     r"|\bresum(?:ed|ing) (?:training|from|epoch|at)\b|^Learning Rate: [\d.e-]+, Momentum",
     re.I,
 )
+_MORE = re.compile(r",\d")
+_COMMA = re.compile(r"(?<=[A-Za-z0-9)\]@'\"][ :=])(\s*[-+]?\d+),(\d+)(?![\d,]|\.\d)")
+_POINT = re.compile(r"(?<![\w.,:])\d+\.\d+(?![\d.,:])")
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}$")
 _DIGIT = re.compile(r"\d|nan|inf", re.I)
 Family = tuple[str, ...]
 
@@ -70,11 +74,13 @@ class Parsed:
         return tuple(name for name, _, _ in self.pairs[:3])
 
 
-def parse(text: str) -> Parsed | None:
-    """A line's pairs and its place; None where it has neither."""
+def parse(text: str, commas: bool = False) -> Parsed | None:
+    """A line's pairs and its place; None where it has neither. ``commas``: they stand before decimals."""
     if not _DIGIT.search(text):
         return None
     message, clock = split(text)
+    if commas:
+        message = _COMMA.sub(r"\1.\2", message)
     bar = find_bar(message)
     head, body = (bar.before, bar.after) if bar is not None else ("", message)
     pairs = _pairs(head) + _pairs(body) if head else _pairs(body)
@@ -97,6 +103,8 @@ def _pairs(text: str) -> list[tuple[str, Printed, str]]:
             name, value, unit = match.group("name", "value", "unit")
             _spaced(text[end : match.start()], found)
             end = match.end()
+            if "." not in value and _MORE.match(text, end):
+                continue  # half a number, or a list
             if (name := _plain(name)) is not None:
                 found.append((name, printed(value), unit or ""))
     _spaced(text[end:], found)
@@ -149,12 +157,13 @@ class PairSurvey:
         self._varies: set[Family] = set()
         self._names: dict[Family, set[str]] = {}
         self._fractions = False
+        self._points = self._decimals = 0
         self._bars = 0
         self._keras = 0
         self._yolox = 0
 
     def look(self, text: str) -> None:
-        parsed = parse(text)
+        parsed = self._parse(text)
         if parsed is None or not parsed.pairs:
             return
         family = parsed.family
@@ -173,6 +182,22 @@ class PairSurvey:
         self._bars += parsed.bar is not None
         self._keras += split(text)[0].count(" - ") >= 2 and parsed.place.iterations is not None
         self._yolox += "iter_time:" in text and "data_time:" in text and "ETA:" in text
+
+    def _parse(self, text: str) -> Parsed | None:
+        """The line's pairs, its commas taken for decimals as long as the lines so far have no points."""
+        if "," in text or "." in text:
+            message = split(text)[0]
+            self._decimals += any(not _THOUSANDS.match(m[0]) for m in _COMMA.finditer(message))
+            parsed = parse(text, self._decimal_commas)
+            if parsed is not None and _POINT.search(message):
+                # A version's number in prose is no value.
+                self._points += any(_telling(name) for name, _, _ in parsed.pairs)
+        return parse(text, self._decimal_commas)
+
+    @property
+    def _decimal_commas(self) -> bool:
+        """Some number with a comma is none of thousands, and none has a point."""
+        return bool(self._decimals) and not self._points
 
     def reader(self) -> PairReader | None:
         """One that reads the families found, or None where nothing repeats."""
@@ -197,7 +222,7 @@ class PairSurvey:
             accepted = telling or ({most} if most is not None else set())
         if not accepted or (sum(self._counts[f] for f in accepted) < 2 and not placed):
             return None
-        return PairReader(accepted, self._form(), self._fractions)
+        return PairReader(accepted, self._form(), self._fractions, self._decimal_commas)
 
     def lines_of(self, reader: PairReader) -> int:
         """How many of the lines looked at belong to the reader's families."""
@@ -222,16 +247,16 @@ def _telling(name: str) -> bool:
 class PairReader:
     """Reads the lines of the accepted families, and those that differ from them in the tail alone."""
 
-    def __init__(self, families: set[Family], name: str, fractions: bool) -> None:
-        """``fractions``: the file counts parts of epochs."""
-        self._fractions = fractions
+    def __init__(self, families: set[Family], name: str, fractions: bool, commas: bool) -> None:
+        """``fractions``: the file counts parts of epochs. ``commas``: they stand before its decimals."""
+        self._fractions, self._commas = fractions, commas
         self.name = name
         self.families = families
         self._leading = {family[0] for family in families}
         self._context = Position()
 
     def read(self, text: str, line: int) -> list[Point] | None:
-        parsed = parse(text)
+        parsed = parse(text, self._commas)
         if parsed is None:
             return None
         place = parsed.place

@@ -124,3 +124,19 @@ def test_several_losses_on_a_line_without_signs(tmp_path: Path) -> None:
         "cls": 1.2,
         "box": 1.9,
     }
+
+
+@pytest.mark.parametrize("sign", [" ", "=", ": "])
+def test_decimal_commas(sign: str, tmp_path: Path) -> None:
+    line = "epoch {e}: loss 1,20{e} lr 0,001 mAP 0,3{e}".replace(" 1", sign + "1").replace(" 0", sign + "0")
+    assert spaced(tmp_path, "torch 2.1 on 8 cards\n" * (sign == "=") + line) == {
+        "loss": 1.203,
+        "lr": 0.001,
+        "mAP": 0.33,
+    }
+
+
+@pytest.mark.parametrize("sign", [" ", "=", ": "])
+def test_half_a_number_is_not_read(sign: str, tmp_path: Path) -> None:
+    line = f"epoch {{e}} loss{sign}0.{{e}} mAP{sign}0,3{{e}} total_loss{sign}1,234"
+    assert spaced(tmp_path, line) == {"loss": 0.3}
