@@ -188,3 +188,16 @@ def test_a_trainer_that_counts_parts_of_epochs(steps: int, tmp_path: Path) -> No
     ]
     assert [each["loss"] for each in done.epochs] == [0.3, 0.15, round(3 / steps, 4)]
     assert ("log.interrupted" in {claim.probe for claim in done.findings}) == (steps != 30)
+
+
+@pytest.mark.parametrize("epochs", [3, 80])
+@pytest.mark.parametrize("of_each", [True, False])
+def test_a_time_column_is_of_each_epoch_where_it_falls(epochs: int, of_each: bool, tmp_path: Path) -> None:
+    times = [60 - e % 2 if of_each else 59.5 * e for e in range(1, epochs + 1)]
+    rows = [f"{e},{2 / e:.3f},{time:.1f}\n" for e, time in enumerate(times, 1)]
+    done = imported(tmp_path, "epoch,loss,time\n" + "".join(rows), "log.csv")
+    assert (done.format, len(done.epochs), done.unread) == ("csv", epochs, 1)
+    with RunReader(RunFolder.open(done.run)) as reader:
+        assert sum(each.seconds or 0 for each in reader.epochs()) == pytest.approx(
+            sum(times) if of_each else times[-1]
+        )
