@@ -26,6 +26,7 @@ NARROWEST, WIDEST = 60, 110
 SHOWN = 12
 """Epochs of the table: the first and the last half of it, where there are more."""
 SHOWN_TRAININGS = 16
+SHOWN_NAMES = 24
 ORDER = {
     "map50_95": 1,
     "map50": 1,
@@ -55,7 +56,7 @@ def report_lines(done: Imported, width: int) -> list[Text]:
     """What it is, its epochs, what it proves, what was not read, where to go on."""
     width = max(NARROWEST, min(WIDEST, width))
     lines = [_title(done), Text()]
-    epochs = _epoch_lines(done, width)
+    epochs = _epoch_lines(done, width) or _end_lines(done)
     lines += [*epochs, Text()] if epochs else []
     main = _main(done)
     for claim in done.findings:
@@ -111,6 +112,19 @@ def _epoch_lines(done: Imported, width: int) -> list[Text]:
         told += [Text(part, style="dim") for part in textwrap.wrap(more, width)]
     if any(epoch.get("points", 1) > 1 for epoch in epochs):
         told.append(Text("the last value printed in each epoch; the run has all of them", style="dim"))
+    return told
+
+
+def _end_lines(done: Imported) -> list[Text]:
+    """Of a training that counts no epochs: what was read, and from where to where it went."""
+    names = sorted(done.ends, key=lambda name: ORDER.get(role(name), 0) + 2 * is_validation(name))
+    if not names:
+        return []
+    rows = [[shorten(name, 40), *map(_shown, done.ends[name])] for name in names[:SHOWN_NAMES]]
+    lines = table(["value", "first", "last"], rows)
+    told = [Text(lines[0], style="bold"), *(Text(line) for line in lines[1:])]
+    if len(names) > SHOWN_NAMES:
+        told.append(Text(f"and {len(names) - SHOWN_NAMES} more: in the run", style="dim"))
     return told
 
 

@@ -52,6 +52,8 @@ class Imported:
     """Of all trainings, in the file's order and numbers: ``epoch``, ``complete``, and the last value printed
     under each name; ``points`` and ``mean`` where there were several; ``training`` where the file holds more
     than one."""
+    ends: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The first and the last value under each name of ``run``'s training, where it counts no epochs."""
     restarts: list[int] = field(default_factory=list)
     """Their lines."""
     lines: int = 0
@@ -195,6 +197,13 @@ class _Reading:
         done.epochs = [
             self._epoch(t, k) for t in self.trainings for k in range(len(t.epochs)) if t.counts_epochs
         ]
+        if not kept.counts_epochs:
+            last = {name: value for epoch in kept.epochs for name, value in epoch.last.items()}
+            done.ends = {
+                name: (kept.first_values.get(name, value), value)
+                for name, value in last.items()
+                if role(name) != "none"
+            }
         return done
 
     def _store(self, training: Training, there: Path, final: Path, digest: str, done: Imported) -> None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .columns import median_rate
@@ -190,6 +191,7 @@ class Tracker:
         training.lowest_epoch = min(training.lowest_epoch, epoch_number)
         for name in point.values:
             training.names.setdefault(name)
+        _note_first(training, point)
         epoch = self._epoch(training, epoch_number, iteration)
         epoch.last_iteration = max(epoch.last_iteration, iteration)
         epoch.iterations = point.position.iterations or epoch.iterations
@@ -256,6 +258,7 @@ class Tracker:
         if training.epochs and point.position.epoch in (None, training.epochs[-1].epoch):
             training.epochs[-1].closed = True
         self._keep_scores(training, point, number, iteration)
+        _note_first(training, point)
         if training.epochs:
             for name, value in point.values.items():
                 if role(name) in ("term", "score", "map", "map50", "map50_95"):
@@ -278,3 +281,9 @@ class Tracker:
                 training.evaluations.append(
                     Evaluation(epoch, iteration, point.line, scores, dict(point.per_class or {}))
                 )
+
+
+def _note_first(training: Training, point: Point) -> None:
+    for name, value in point.values.items():
+        if math.isfinite(value.value):
+            training.first_values.setdefault(name, value.value)

@@ -111,6 +111,8 @@ class Training:
     evaluations: list[Evaluation] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)
     """Every name printed, in the order of first sight."""
+    first_values: dict[str, float] = field(default_factory=dict)
+    """The first finite value under each name, the evaluations' included."""
     total_epochs: int | None = None
     printed_iterations: int | None = None
     counts_epochs: bool = False
