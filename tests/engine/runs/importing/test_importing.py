@@ -17,7 +17,6 @@ from engine.runs.importing.rates import Rate, warm_up
 from engine.runs.importing.sums import SumSearch
 from engine.runs.importing.values import Printed, printed
 from engine.runs.store import RunFolder, RunReader
-from tui.commands.importing import report_lines
 
 LINES = "".join(
     f"epoch {e}/10, iter {i}/50, lr 0.001, loss={9 / e + i:.3f}, lbox={9 / e:.3f}, lcls={i:.3f}\n"
@@ -202,11 +201,3 @@ def test_a_time_column_is_of_each_epoch_where_it_falls(epochs: int, of_each: boo
         assert sum(each.seconds or 0 for each in reader.epochs()) == pytest.approx(
             sum(times) if of_each else times[-1]
         )
-
-
-def test_a_log_without_epochs_shows_what_was_understood(tmp_path: Path) -> None:
-    text = "".join(f"it {n} | loss {30 / n:.3f} | cls 1.2{n % 10} lr 0.001\n" for n in range(1, 31))
-    lines = [line.plain.split() for line in report_lines(imported(tmp_path, text), 80)]
-    assert ["loss", "30.0", "1.00"] in lines
-    assert ["cls", "1.21", "1.20"] in lines
-    assert ["lr", "0.00100", "0.00100"] in lines
