@@ -20,7 +20,7 @@ def one_thread() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("profile", [(), DARKNET], ids=["compact", "darknet"])
 def test_nothing_is_raised(tmp_path: Path, seed: int, profile: tuple[str, ...]) -> None:
     events = trained(tmp_path, 540, *profile, f"train.seed={seed}")
