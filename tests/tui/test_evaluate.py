@@ -24,7 +24,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"data.root={folder}", "train.workers=0"]
 
 
-@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("tta", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_it_says_what_was_scored_how_and_with_what_errors(
     options: list[str], tta: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

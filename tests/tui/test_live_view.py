@@ -264,6 +264,7 @@ async def test_a_resumed_run_shows_what_it_did_before(tmp_path: Path) -> None:
         assert any("best epoch " in line for line in app.live.parting_lines())
 
 
+@pytest.mark.slow
 async def test_a_run_that_is_over_can_be_looked_into_and_not_paused(tmp_path: Path) -> None:
     config = tiny_voc.write_config(tmp_path / "tiny")
     folder = tmp_path / "run"

@@ -239,7 +239,7 @@ async def test_a_slice_shows_shape_channels_statistics_and_values(tmp_path: Path
         assert "= x y w h" in screen_text(app)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((120, 36), marks=pytest.mark.slow)])
 async def test_a_row_wider_than_its_panel_shows_its_values(tmp_path: Path, size: tuple[int, int]) -> None:
     values = canonical_pred()[0].flatten(0, 2)[:, 1]
     async with inspector(steps_of(snapshot()), tmp_path, size) as (app, pilot):
