@@ -68,8 +68,7 @@ class AttachedApp(LiveApp, inherit_bindings=False):
         return self.attached.has_snapshots or self.live.can_control
 
     def open_inspector(self) -> None:
-        self.live.state.note = "opening the inspector"
-        self.live.draw()
+        self.live.say_opening(True)
         self.run_worker(self._open_inspector, exclusive=True)  # type: ignore[arg-type]
 
     async def _open_inspector(self) -> None:
@@ -77,11 +76,11 @@ class AttachedApp(LiveApp, inherit_bindings=False):
         sources = await asyncio.to_thread(_import_sources)
         from .screens.inspect import InspectScreen
 
+        self.live.say_opening(False)
         if self.screen is not self.live:
             return
         if not self.can_inspect:  # the run has ended meanwhile
-            self.live.state.note = "no step was captured"
-            self.live.draw()
+            self.live.notify("No step was captured.", severity="warning")
             return
         controlled = self.live.can_control
         steps = sources.WrittenSnapshots(

@@ -24,6 +24,7 @@ class AttachedScreen(LiveScreen, inherit_bindings=False):
 
     def __init__(self, run: AttachedRun, thread: threading.Thread, state: RunState) -> None:
         self.run = run
+        self._opening = False
         super().__init__(run.feed.subscribe(), run.control, thread, run.folder.path, state)
 
     @property
@@ -40,7 +41,15 @@ class AttachedScreen(LiveScreen, inherit_bindings=False):
         self.state.note = self._note()
         super().take_events()
 
+    def say_opening(self, opening: bool) -> None:
+        """Says that the inspector is on its way: with torch not yet imported that takes seconds."""
+        self._opening = opening
+        self.state.note = self._note()
+        self.draw()
+
     def _note(self) -> str:
+        if self._opening:
+            return "opening the inspector"
         if self.run.unread:
             return f"the store is not readable: {self.run.unread}"
         if self.run.status.state in ("dead", "silent") and self.state.ended is None:
