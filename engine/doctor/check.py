@@ -78,12 +78,15 @@ def check(
         if user is not None:
             bench.keep("config", {"code.names": misspelt(user)})
         with eagerly(path):
-            _functions(subject, bench, contested, tell, deep)
+            with one_thread():
+                _functions(subject, bench, contested, tell)
+            _network(subject, bench, tell)
+            _together(subject, bench, tell, deep)
     findings = tuple(ordered(bench.findings))
     return Report(time.perf_counter() - started, tuple(bench.probes), findings, tuple(bench.tables))
 
 
-def _functions(subject: Subject, bench: Bench, contested: Contest, tell: Progress, deep: bool) -> None:
+def _functions(subject: Subject, bench: Bench, contested: Contest, tell: Progress) -> None:
     called = subject.called
     if called.has("transform"):
         tell("transform")
@@ -105,15 +108,18 @@ def _functions(subject: Subject, bench: Bench, contested: Contest, tell: Progres
     if called.has("detect"):
         tell("detect")
         in_place(bench, "detect", lambda stage: probe_detect(called, stage, bench.tables))
+
+
+def _network(subject: Subject, bench: Bench, tell: Progress) -> None:
+    called = subject.called
     if called.has("build_model"):
         tell("build_model")
         bench.alone("build_model", lambda: probe_registered(called, subject.blueprint))
         names = list(subject.blueprint.classes)
         bench.alone("build_model", lambda: probe_model(called, bench.stages[0], names))
-    _loop(subject, bench, tell, deep)
 
 
-def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
+def _together(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
     """All together, where each alone was sound: else this would only repeat what is known."""
     called = subject.called
     if bench.failed & set(NAMES):
@@ -122,7 +128,8 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
         return
     if called.user.functions:
         tell("together")
-        bench.alone("loop", lambda: probe_together(called, bench.stages[1]))
+        with one_thread():
+            bench.alone("loop", lambda: probe_together(called, bench.stages[1]))
     tell("contracts")
     if any(f.severity == "error" and f.probe.startswith("contract.") for f in bench.findings):
         bench.skip("loop.contracts", "loop", "the training settings cannot work")
@@ -137,6 +144,18 @@ def _loop(subject: Subject, bench: Bench, tell: Progress, deep: bool) -> None:
             follows = ordered(known)[0].function
             found = {name: [replace(f, follows=follows) for f in each] for name, each in found.items()}
         bench.keep("loop", found)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on this thread alone: for small tensors a second one is no gain, and where a training has the
+    other cores every call would wait for it. A network gets all there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
