@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import cv2
@@ -18,14 +19,13 @@ from torch import Tensor
 from ..config import AugmentConfig
 from ..errors import UserError
 from ..letterbox import Letterbox
-from .augment import Picture, augmented
 from .canvases import Canvases
 from .draws import BatchDraw, Draw, draw_rng
 from .fitted import DecodedImages
 from .images import UnreadableImage, read_image
 from .letterbox import grey_around, resized
-from .mosaic import mosaic, tile_indices
-from .sample import Dataset, Floats, Image, Ints, Problem, Sample
+from .plan import Plan, Planner
+from .sample import Dataset, Floats, Image, Ints, Problem
 from .sizes import Size
 
 Encode = Callable[[list[Tensor], list[Tensor], Size], Any]
@@ -57,7 +57,7 @@ class Packed:
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """One picture drawn onto its canvas, boxes in input pixels."""
+    """One image drawn onto its canvas, boxes in input pixels."""
 
     index: int
     boxes: Floats
@@ -65,8 +65,9 @@ class _Loaded:
     place: Letterbox
 
 
-Load = Callable[[Draw, Image], _Loaded]
-"""Draws an image onto a canvas of any content, RGB, all of it."""
+Load = Callable[[Image], _Loaded]
+"""Draws an image onto a canvas of any content, RGB, all of it. Raises ``UnreadableImage``."""
+Prepare = Callable[[Draw, Size], Load]
 
 
 class Assembler:
@@ -92,33 +93,42 @@ class Assembler:
         shared: bool,
     ) -> None:
         self._dataset = dataset
-        self._augment = augment
         self._seed = seed
         self._encode = encode
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
         self._decoded = DecodedImages(dataset.samples, largest, "none" if transform else cache, shared)
+        self._planner = Planner(dataset.samples, self._decoded, augment, seed, use_difficult)
         self._canvases = Canvases()
-        self._truths = [_trained_on(sample, use_difficult) for sample in dataset.samples]
 
     @property
     def cached(self) -> bool:
         return self._decoded.kept
 
     def augmented(self, batch: BatchDraw) -> Packed:
-        return self._pack(batch, self._one_transformed if self._transform else self._one_augmented)
+        return self._pack(batch, self._transformed if self._transform else self._planned)
 
     def plain(self, batch: BatchDraw) -> Packed:
-        return self._pack(batch, self._one_plain)
+        return self._pack(batch, self._planned_plain)
 
-    def _pack(self, batch: BatchDraw, load: Load) -> Packed:
+    def _planned(self, draw: Draw, input_wh: Size) -> Load:
+        return partial(self._painted, self._planner.augmented(draw, input_wh))
+
+    def _planned_plain(self, draw: Draw, input_wh: Size) -> Load:
+        return partial(self._painted, self._planner.plain(draw, input_wh))
+
+    def _transformed(self, draw: Draw, input_wh: Size) -> Load:
+        return partial(self._one_transformed, draw)
+
+    def _pack(self, batch: BatchDraw, prepare: Prepare) -> Packed:
         draws = batch.draws
+        loads = [prepare(draw, batch.input_wh) for draw in draws]
         images = self._canvases.take(len(draws), batch.input_wh)
         canvases = images.numpy()
 
         def attempt(place: int) -> _Loaded | UnreadableImage:
             try:
-                return load(draws[place], canvases[place])
+                return loads[place](canvases[place])
             except UnreadableImage as error:
                 return error
 
@@ -133,7 +143,7 @@ class Assembler:
             if isinstance(error, UnreadableImage)
         ]
         if not loaded:
-            loaded = [self._next_readable(draws[-1], load, canvases[0])]
+            loaded = [self._next_readable(draws[-1], prepare, canvases[0])]
             images = images[:1]
         elif skipped:
             images = images[[place for place in places if isinstance(tried[place], _Loaded)]]
@@ -158,59 +168,39 @@ class Assembler:
             skipped,
         )
 
-    def _next_readable(self, draw: Draw, load: Load, canvas: Image) -> _Loaded:
+    def _next_readable(self, draw: Draw, prepare: Prepare, canvas: Image) -> _Loaded:
         """An empty batch would be no step: the next image of the dataset takes its place."""
         count = len(self._dataset)
         for step in range(1, count):
+            other = Draw(draw.epoch, (draw.index + step) % count, draw.mosaic)
             try:
-                return load(Draw(draw.epoch, (draw.index + step) % count, draw.mosaic), canvas)
+                return prepare(other, _size(canvas))(canvas)
             except UnreadableImage:
                 continue
         raise UserError(
             f"no image of split {self._dataset.name!r} can be read", fix="see `yolotui data check`"
         )
 
-    def _one_plain(self, draw: Draw, canvas: Image) -> _Loaded:
-        image, boxes, labels = self._decoded_sample(draw.index)
-        place = self._decoded.place(draw.index, _size(canvas))
-        _frame(image, place, canvas)
-        scale = np.array([place.new_w / image.shape[1], place.new_h / image.shape[0]] * 2, np.float32)
-        shift = np.array([place.left, place.top] * 2, np.float32)
-        return _Loaded(draw.index, boxes * scale + shift, labels, place)
-
-    def _one_augmented(self, draw: Draw, canvas: Image) -> _Loaded:
-        if self._augment is None:
-            return self._one_plain(draw, canvas)
-        rng = draw_rng(self._seed, draw)
-        place = self._decoded.place(draw.index, _size(canvas))
-        # drawn whether or not it is used: the rest of the sample stays the same when mosaics end
-        made_mosaic = rng.random() < self._augment.mosaic
-        if draw.mosaic and made_mosaic:
-            indices = tile_indices(rng, draw.index, len(self._dataset))
-            tiles = [self._decoded_sample(index, own=index == draw.index) for index in indices]
-            pictures = [_picture(tile, Letterbox.fit(_size(tile[0]), _size(canvas))) for tile in tiles]
-            boxes, labels = mosaic(pictures, self._augment, rng, canvas)
-        else:
-            picture = _picture(self._decoded_sample(draw.index), place)
-            boxes, labels = augmented(picture, place, self._augment, rng, canvas)
-        return _Loaded(draw.index, boxes, labels, place)
-
-    def _decoded_sample(self, index: int, own: bool = True) -> tuple[Image, Floats, Ints]:
-        """The decoded picture and its boxes in its own pixels. A mosaic's further tile that cannot be read is
-        replaced by the next one; only the draw's own image counts as skipped."""
-        try:
-            image = self._decoded.load(index)
-        except UnreadableImage:
-            if own:
-                raise
-            return self._decoded_sample((index + 1) % len(self._dataset), own=False)
-        boxes, labels = self._truths[index]
-        return image, boxes / np.float32(self._dataset.samples[index].width // image.shape[1]), labels
+    def _painted(self, plan: Plan, canvas: Image, unreadable: frozenset[int] = frozenset()) -> _Loaded:
+        """``unreadable``: what has been found so in making this image. In a mosaic the next picture takes
+        its place; only the draw's own counts as skipped."""
+        own = plan.draw.index
+        for index, tile in plan.tiles:
+            try:
+                image = self._decoded.load(index)
+            except UnreadableImage:
+                if index == own:
+                    raise
+                unreadable |= {index}
+                plan = self._planner.augmented(plan.draw, plan.input_wh, unreadable)
+                return self._painted(plan, canvas, unreadable)
+            tile.paint(image, canvas)
+        return _Loaded(own, plan.boxes, plan.labels, plan.place)
 
     def _one_transformed(self, draw: Draw, canvas: Image) -> _Loaded:
         assert self._transform is not None
         sample = self._dataset.samples[draw.index]
-        boxes, labels = self._truths[draw.index]
+        boxes, labels = self._planner.truths[draw.index]
         image = read_image(sample.path)
         seed = int(draw_rng(self._seed, draw).integers(2**32))
         with _global_seeds(seed):
@@ -229,20 +219,11 @@ def _size(image: Image) -> Size:
     return image.shape[1], image.shape[0]
 
 
-def _picture(decoded: tuple[Image, Floats, Ints], place: Letterbox) -> Picture:
-    return Picture(*decoded, place.new_w, place.new_h)
-
-
 def _relative(boxes: Floats, input_wh: Size) -> Floats:
     """Input pixels x1, y1, x2, y2 -> cx, cy, w, h in 0..1 of the input."""
     size = np.array(input_wh, np.float32)
     low, high = boxes[:, :2] / size, boxes[:, 2:] / size
     return np.concatenate(((low + high) / 2, high - low), axis=1).astype(np.float32)
-
-
-def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:
-    keep = ~sample.crowd if use_difficult else ~(sample.crowd | sample.difficult)
-    return (sample.boxes, sample.labels) if keep.all() else (sample.boxes[keep], sample.labels[keep])
 
 
 def _frame(image: Image, place: Letterbox, canvas: Image) -> None:

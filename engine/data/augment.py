@@ -102,13 +102,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture goes on a canvas."""
+    """Where a picture goes on a canvas. ``turned``: its rows become columns before all else."""
 
     x: Span
     y: Span
+    turned: bool = False
 
     def boxes(self, boxes: Floats) -> Floats:
         """``[N, 4]`` x1, y1, x2, y2, mapped and put back in order."""
+        if self.turned:
+            boxes = boxes[:, [1, 0, 3, 2]]
         mapped = np.empty_like(boxes, np.float32)
         for axis, span in enumerate((self.x, self.y)):
             ends = span.map(boxes[:, axis::2])
@@ -123,6 +126,8 @@ class Placement:
             canvas[:] = GREY
             return
         grey_around(canvas, x.start, y.start, x.stop, y.stop)
+        if self.turned:  # a view: what is not seen of it need not be moved
+            image = image.swapaxes(0, 1)
         part = _scaled(image[y.first : y.last, x.first : x.last], x.stop - x.start, y.stop - y.start)
         if x.mirrored or y.mirrored:
             part = cv2.flip(part, -1 if x.mirrored and y.mirrored else int(x.mirrored))  # type: ignore[assignment]
@@ -148,19 +153,34 @@ def visible_part(
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Decoded, ``[h, w, 3]`` BGR; its boxes in its own pixels, its labels; and the size, in pixels of the
-    input, at which its letterbox shows it: the scale that its objects are to keep."""
+    """A decoded picture without its pixels: their (width, height), its boxes in them, its labels; and the
+    size, in pixels of the input, at which its letterbox shows it: the scale that its objects are to keep."""
 
-    image: Image
+    size: tuple[int, int]
     boxes: Floats
     labels: Ints
     width: float
     height: float
+    turned: bool = False
 
     def transposed(self) -> Picture:
-        """Rows become columns, as a view: what is not seen of it need not be moved."""
-        image = self.image.swapaxes(0, 1)
-        return Picture(image, self.boxes[:, [1, 0, 3, 2]], self.labels, self.height, self.width)
+        """Rows become columns. The boxes stay those of the picture as it lies."""
+        across, down = self.size
+        return Picture((down, across), self.boxes, self.labels, self.height, self.width, not self.turned)
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """What a picture gives to a canvas: where (x1, y1, x2, y2: all of it), which part, in what colours."""
+
+    area: tuple[int, int, int, int]
+    placement: Placement
+    colour: Colour
+
+    def paint(self, image: Image, canvas: Image) -> None:
+        """``image``, BGR, onto ``canvas``, RGB."""
+        x1, y1, x2, y2 = self.area
+        self.placement.paint(image, canvas[y1:y2, x1:x2], self.colour)
 
 
 def is_transposed(augment: AugmentConfig, rng: np.random.Generator) -> bool:
@@ -175,16 +195,27 @@ def window(
     at_x, at_y = rng.random(2).tolist()
     width, height = picture.width * zoom, picture.height * zoom
     return Placement(
-        Span.placed(picture.image.shape[1], at_x * (area[0] - width), width, area[0], flip_x),
-        Span.placed(picture.image.shape[0], at_y * (area[1] - height), height, area[1], flip_y),
+        Span.placed(picture.size[0], at_x * (area[0] - width), width, area[0], flip_x),
+        Span.placed(picture.size[1], at_y * (area[1] - height), height, area[1], flip_y),
+        picture.turned,
     )
 
 
+def letterboxed(picture: Picture, place: Letterbox) -> tuple[Tile, Floats, Ints]:
+    """The whole picture in its letterbox: its tile, its boxes in pixels of the input, its labels."""
+    placement = Placement(
+        Span.placed(picture.size[0], place.left, place.new_w, place.input_w, False),
+        Span.placed(picture.size[1], place.top, place.new_h, place.input_h, False),
+    )
+    tile = Tile((0, 0, place.input_w, place.input_h), placement, Colour(None))
+    return tile, placement.boxes(picture.boxes), picture.labels
+
+
 def augmented(
-    picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator, canvas: Image
-) -> tuple[Floats, Ints]:
-    """Draw a picture onto the input's canvas, RGB, changed from where its letterbox ``place`` would put it.
-    Its boxes come back in pixels of the input; those cut below ``min_visible`` are gone.
+    picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator
+) -> tuple[Tile, Floats, Ints]:
+    """A picture over the whole input, changed from where its letterbox ``place`` would put it: its tile, its
+    boxes in pixels of the input without those cut below ``min_visible``, and their labels.
 
     A transposed one has another shape than its letterbox: a window of it is taken, at the same scale.
     """
@@ -195,9 +226,9 @@ def augmented(
         placement = window(picture, input_wh, augment, rng)
     else:
         placement = _moved(picture, place, augment, rng)
-    placement.paint(picture.image, canvas, colour)
-    boxes, keep = visible_part(placement.boxes(picture.boxes), (0, 0, *input_wh), augment.min_visible)
-    return boxes[keep], picture.labels[keep]
+    area = (0, 0, *input_wh)
+    boxes, keep = visible_part(placement.boxes(picture.boxes), area, augment.min_visible)
+    return Tile(area, placement, colour), boxes[keep], picture.labels[keep]
 
 
 def _moved(picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.random.Generator) -> Placement:
@@ -208,8 +239,8 @@ def _moved(picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.r
     left = place.left + (picture.width - width) / 2 + float(across) * place.input_w
     top = place.top + (picture.height - height) / 2 + float(down) * place.input_h
     return Placement(
-        Span.placed(picture.image.shape[1], left, width, place.input_w, flip_x),
-        Span.placed(picture.image.shape[0], top, height, place.input_h, flip_y),
+        Span.placed(picture.size[0], left, width, place.input_w, flip_x),
+        Span.placed(picture.size[1], top, height, place.input_h, flip_y),
     )
 
 

@@ -42,7 +42,7 @@ class DecodedImages:
         shared: bool,
     ) -> None:
         self._samples = samples
-        self._largest = input_wh
+        self._reductions = [_reduction(sample, input_wh) for sample in samples]
         self._store: torch.Tensor | None = None
         if mode == "none" or not samples:
             return
@@ -71,8 +71,8 @@ class DecodedImages:
         return Letterbox.fit((sample.width, sample.height), input_wh)
 
     def reduction(self, index: int) -> int:
-        sample, place = self._samples[index], self.place(index, self._largest)
-        return reduction((sample.width, sample.height), (place.new_w, place.new_h))
+        """How many times smaller than the stored picture ``load`` gives it."""
+        return self._reductions[index]
 
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) of what ``load`` gives."""
@@ -101,6 +101,11 @@ class DecodedImages:
                 sample.path, f"is {size} px, was {sample.width}x{sample.height} when opened"
             )
         return image
+
+
+def _reduction(sample: Sample, input_wh: tuple[int, int]) -> int:
+    place = Letterbox.fit((sample.width, sample.height), input_wh)
+    return reduction((sample.width, sample.height), (place.new_w, place.new_h))
 
 
 def _free_memory(shared: bool) -> int:

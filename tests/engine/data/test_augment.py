@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import AugmentConfig
-from engine.data.augment import Colour, Picture, _turned, augmented, visible_part
+from engine.data.augment import Colour, Picture, _turned, augmented, letterboxed, visible_part
 from engine.data.letterbox import GREY, framed
 from engine.data.mosaic import mosaic
 from engine.letterbox import Letterbox
@@ -41,6 +41,27 @@ def used(size: tuple[int, int]) -> np.ndarray:
     return np.full((size[1], size[0], 3), 255, np.uint8)
 
 
+def drawn(
+    picture: Picture, image: np.ndarray, place: Letterbox, augment: AugmentConfig, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The canvas, RGB, and boxes and labels in it."""
+    tile, moved, labels = augmented(picture, place, augment, np.random.default_rng(seed))
+    canvas = used((place.input_w, place.input_h))
+    tile.paint(image, canvas)
+    return canvas, moved, labels
+
+
+def drawn_mosaic(
+    four: list[tuple[Picture, np.ndarray]], augment: AugmentConfig, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    tiles, moved, labels = mosaic([picture for picture, _ in four], INPUT, augment, rng)
+    canvas = used(INPUT)
+    for tile, (_, image) in zip(tiles, four, strict=True):
+        tile.paint(image, canvas)
+    return canvas, moved, labels
+
+
 def coloured(image: np.ndarray, augment: AugmentConfig, seed: int) -> np.ndarray:
     """RGB, from BGR."""
     canvas = np.zeros_like(image)
@@ -58,9 +79,8 @@ boxes = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(8, 20), st
 def test_the_box_follows_its_paint(box: tuple[int, int, int, int], seed: int, augment: AugmentConfig) -> None:
     place = Letterbox.fit(SIZE, SIZE)
     truth = np.array([box], np.float32)
-    fitted = Picture(painted(box), truth, np.array([3]), place.new_w, place.new_h)
-    canvas = used(SIZE)
-    moved, labels = augmented(fitted, place, augment, np.random.default_rng(seed), canvas)
+    fitted = Picture(SIZE, truth, np.array([3]), place.new_w, place.new_h)
+    canvas, moved, labels = drawn(fitted, painted(box), place, augment, seed)
     if not len(moved):
         assert augment is not FLIPS  # flips alone lose nothing
         return
@@ -87,9 +107,8 @@ def test_in_a_mosaic_every_box_follows_its_paint(
     for number, box in enumerate(four):
         image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
         image[box[1] : box[3], box[0] : box[2]] = 60 * (number + 1)
-        tiles.append(Picture(image, np.array([box], np.float32), np.array([number]), *SIZE))
-    canvas = used(INPUT)
-    moved, labels = mosaic(tiles, augment, np.random.default_rng(seed), canvas)
+        tiles.append((Picture(SIZE, np.array([box], np.float32), np.array([number]), *SIZE), image))
+    canvas, moved, labels = drawn_mosaic(tiles, augment, seed)
     assert len(set(labels.tolist())) == len(labels)
     for box, label in zip(moved, labels.tolist(), strict=True):
         x1, y1, x2, y2 = np.round(box).astype(int)
@@ -109,14 +128,8 @@ def test_a_transposed_picture_keeps_the_scale_of_its_objects_and_its_colours() -
     image[10:30, 20:60] = (10, 200, 90)
     truth = np.array([[20, 10, 60, 30]], np.float32)
     place = Letterbox.fit(SIZE, INPUT)
-    canvas = used(INPUT)
-    moved, _ = augmented(
-        Picture(image, truth, np.array([0]), place.new_w, place.new_h),
-        place,
-        AugmentConfig(transpose=1, min_visible=0),
-        np.random.default_rng(2),
-        canvas,
-    )
+    picture = Picture(SIZE, truth, np.array([0]), place.new_w, place.new_h)
+    canvas, moved, _ = drawn(picture, image, place, AugmentConfig(transpose=1, min_visible=0), 2)
     scale = place.new_w / SIZE[0]
     x1, y1, x2, y2 = moved[0]
     assert x2 - x1 == pytest.approx(20 * scale, abs=1)
@@ -127,10 +140,9 @@ def test_a_transposed_picture_keeps_the_scale_of_its_objects_and_its_colours() -
 
 def test_mosaic_tiles_cover_the_canvas_and_hidden_boxes_are_dropped() -> None:
     image = np.full((64, 96, 3), 9, np.uint8)
-    whole = Picture(image, np.array([[0, 0, 96, 64]], np.float32), np.array([0]), *INPUT)
+    whole = Picture(INPUT, np.array([[0, 0, 96, 64]], np.float32), np.array([0]), *INPUT)
     augment = AugmentConfig(min_visible=0.9, mosaic=1)
-    canvas = used(INPUT)
-    moved, _ = mosaic([whole] * 4, augment, np.random.default_rng(0), canvas)
+    canvas, moved, _ = drawn_mosaic([(whole, image)] * 4, augment, 0)
     assert (canvas == 9).all()
     assert not len(moved)
 
@@ -140,17 +152,16 @@ def test_without_changes_it_is_the_letterbox() -> None:
     place = Letterbox.fit(SIZE, INPUT)
     fitted = np.repeat(image[:, :1], place.new_w, axis=1)[: place.new_h]
     fitted = np.ascontiguousarray(np.resize(fitted, (place.new_h, place.new_w, 3)))
-    canvas = used(INPUT)
-    moved, _ = augmented(
-        Picture(fitted, np.array([[1, 2, 30, 40]], np.float32), np.array([0]), place.new_w, place.new_h),
-        place,
-        AugmentConfig(),
-        np.random.default_rng(0),
-        canvas,
-    )
+    box = np.array([[1, 2, 30, 40]], np.float32)
+    picture = Picture((place.new_w, place.new_h), box, np.array([0]), place.new_w, place.new_h)
+    canvas, moved, _ = drawn(picture, fitted, place, AugmentConfig(), 0)
     np.testing.assert_array_equal(canvas[..., ::-1], framed(fitted, place))
-    shift = [place.left, place.top] * 2
-    np.testing.assert_array_equal(moved, np.array([[1, 2, 30, 40]]) + shift)
+    np.testing.assert_array_equal(moved, box + [place.left, place.top] * 2)
+    tile, plain, _ = letterboxed(picture, place)
+    again = used(INPUT)
+    tile.paint(fitted, again)
+    np.testing.assert_array_equal(again, canvas)
+    np.testing.assert_array_equal(plain, moved)
 
 
 def test_colour_leaves_the_borders_grey() -> None:
@@ -158,10 +169,7 @@ def test_colour_leaves_the_borders_grey() -> None:
     place = Letterbox.fit((40, 64), (64, 64))
     image = np.full((64, 40, 3), (40, 120, 200), np.uint8)
     nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    canvas = used((64, 64))
-    augmented(
-        Picture(image, *nothing, place.new_w, place.new_h), place, augment, np.random.default_rng(1), canvas
-    )
+    canvas, _, _ = drawn(Picture((40, 64), *nothing, place.new_w, place.new_h), image, place, augment, 1)
     assert (canvas[:, : place.left] == GREY).all()
     assert (canvas[:, place.left + 40 :] == GREY).all()
     assert (canvas[:, place.left : place.left + 40] != image[..., ::-1]).any()
