@@ -140,4 +140,7 @@ def seed_everything(seed: int = 0) -> None:
 
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    else:  # it would keep a stack trace for each device that may be used later: a millisecond, and memory
+        torch.default_generator.manual_seed(seed)

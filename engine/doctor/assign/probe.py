@@ -102,15 +102,16 @@ def _unlike_anchors(stage: Stage) -> Scene | None:
             w, h = (max(4.0, side * uniform(0.25, 0.6, g)) for side in anchors.amin(0).tolist())
         else:
             w, h = (float(4 * (0.8 * side / 4) ** uniform(0, 1, g)) for side in (width, height))
+        kept = small if number < 300 else others
+        if len(kept) == 3:
+            continue
         relation = torch.tensor([[w, h]]) / anchors
         best = shape_iou(torch.tensor([[w, h]]), anchors)[0].sort(descending=True).values.tolist()
         if float(torch.maximum(relation, 1 / relation).amax(1).min()) < far:
             continue
         if len(best) > 1 and best[0] < 1.25 * best[1]:
             continue
-        kept = small if number < 300 else others
-        if len(kept) < 3:
-            kept.append(torch.tensor([[0.37, 0.58, w / width, h / height]]))
+        kept.append(torch.tensor([[0.37, 0.58, w / width, h / height]]))
     boxes = small + others
     if not boxes:
         return None

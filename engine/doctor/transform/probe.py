@@ -149,8 +149,10 @@ def _moved(now: np.ndarray, was: np.ndarray) -> tuple[str, ...]:
 def _shoot(called: Called, seed: int) -> Shot:
     image, boxes = picture(seed)
     out, moved = _call(called, image.copy(), boxes.copy(), 100 + seed)
-    hsv = cv2.cvtColor(cv2.medianBlur(np.ascontiguousarray(out), 5), cv2.COLOR_BGR2HSV).astype(int)
-    return Shot(out, boxes, moved, [_paint(hsv, hue) for hue in _hues(hsv, moved)])
+    hsv = cv2.cvtColor(cv2.medianBlur(np.ascontiguousarray(out), 5), cv2.COLOR_BGR2HSV).astype(np.int16)
+    coloured = (hsv[..., 1] > 110) & (hsv[..., 2] > 50)
+    hues = np.ascontiguousarray(hsv[..., 0])
+    return Shot(out, boxes, moved, [_paint(hues, coloured, hue) for hue in _hues(hsv, moved)])
 
 
 def _hues(hsv: np.ndarray, boxes: np.ndarray) -> list[int]:
@@ -178,17 +180,19 @@ def _hue_under(hsv: np.ndarray, box: np.ndarray) -> int | None:
     return hue if (np.minimum(away, 180 - away) < 8).mean() > 0.8 else None
 
 
-def _paint(hsv: np.ndarray, hue: int) -> np.ndarray | None:
-    """The box x1, y1, x2, y2 around the largest patch of this hue; None where there is none."""
-    away = np.abs(hsv[..., 0] - hue)
-    near = (np.minimum(away, 180 - away) <= 12) & (hsv[..., 1] > 110) & (hsv[..., 2] > 50)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))
-    if count < 2:
+def _paint(hues: np.ndarray, coloured: np.ndarray, hue: int) -> np.ndarray | None:
+    """The box x1, y1, x2, y2 around the largest patch of this hue; None where there is none. ``coloured``:
+    where a hue means something."""
+    away = np.abs(hues - hue)
+    near = ((np.minimum(away, 180 - away) <= 12) & coloured).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(near)  # the rest of the picture has no patch
+    if not width:
         return None
+    _, _, stats, _ = cv2.connectedComponentsWithStats(near[top : top + height, left : left + width])
     x, y, w, h, area = stats[1:][np.argmax(stats[1:, cv2.CC_STAT_AREA])]
     if area < 60 or area < 0.35 * w * h:
         return None
-    return np.array([x, y, x + w, y + h], np.float32)
+    return np.array([left + x, top + y, left + x + w, top + y + h], np.float32)
 
 
 def _colours(called: Called, shots: list[Shot]) -> list[Finding]:
