@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -40,9 +41,10 @@ def without_nan(value: Any) -> Any:
 
 
 def complain(text: str) -> None:
-    """One line on stderr, whatever ``text`` holds."""
+    """One line on stderr, whatever ``text`` holds; nothing where nobody reads it any more."""
     line = " ".join(text.split())
-    print(f"yolotui: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"yolotui: {line}", file=sys.stderr, flush=True)
 
 
 def counter(what: str) -> Callable[[int, int], None] | None:

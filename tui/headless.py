@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import signal
-import sys
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 
 from engine.runs.events import (
     CheckpointSaved,
@@ -40,7 +38,7 @@ from .runstate import (
 )
 from .seedline import seed_line
 from .session import Session, TrainingThread
-from .signals import SIGNAL_EXITS, heeding
+from .signals import asked_twice, heeding
 
 LATENCY = 0.2
 """Seconds between two looks at the feed."""
@@ -135,11 +133,16 @@ def train_headless(
     log = HeadlessLog(interval, _Output(session), before_going_on(folder))
     with (signals or _signals)(session, caught):
         thread.start()
-        while thread.is_alive():
-            subscription.arrived.wait(LATENCY)
-            log.take(subscription.drain())
-            # Steps may come by the thousand a second: a look every so often is enough.
-            time.sleep(LATENCY / 4)
+        try:
+            while thread.is_alive():
+                subscription.arrived.wait(LATENCY)
+                log.take(subscription.drain())
+                # Steps may come by the thousand a second: a look every so often is enough.
+                time.sleep(LATENCY / 4)
+        finally:  # whatever happened here, what has been learnt is kept
+            if thread.is_alive():
+                session.control.stop()
+                thread.join()
         log.take(subscription.drain())
     if log.state.ended is None and thread.ended is not None:
         log.take([thread.ended])
@@ -185,15 +188,6 @@ class _Output:
             complain("nobody reads the output any more: stopping with a checkpoint")
 
 
-@contextmanager
-def _signals(session: Session, caught: list[int]) -> Iterator[None]:
-    def handle(number: int, _: FrameType | None) -> None:
-        code = SIGNAL_EXITS[signal.Signals(number)]
-        if caught:
-            raise SystemExit(code)
-        caught.append(code)
-        session.control.stop()
-        print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
-
-    with heeding(handle):
-        yield
+def _signals(session: Session, caught: list[int]) -> AbstractContextManager[None]:
+    # at once: an interpreter that ends under a thread inside native code aborts
+    return heeding(asked_twice(caught, session.control.stop, os._exit))

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -31,7 +30,7 @@ from engine.runs.requests import RequestWriter
 from .attached import INTERVAL, AttachedRun
 from .console import complain
 from .outcome import resume_command
-from .signals import SIGNAL_EXITS, heeding
+from .signals import asked_twice, heeding
 
 ROOT = Path(tui.__file__).resolve().parents[1]
 ORPHANED_SECONDS = 60.0
@@ -126,15 +125,11 @@ def wait_for(ranks: Ranks) -> int:
     gracefully, the second at once."""
     caught: list[int] = []
 
-    def handle(number: int, _: FrameType | None) -> None:
-        if caught:
-            ranks.kill()
-            raise SystemExit(SIGNAL_EXITS[signal.Signals(number)])
-        caught.append(SIGNAL_EXITS[signal.Signals(number)])
-        print("stopping after this step with a checkpoint; again to leave at once", file=sys.stderr)
-        threading.Thread(target=ranks.stop, daemon=True).start()
+    def leave(code: int) -> None:
+        ranks.kill()
+        raise SystemExit(code)
 
-    with heeding(handle):
+    with heeding(asked_twice(caught, threading.Thread(target=ranks.stop, daemon=True).start, leave)):
         code = ranks.wait()
     return caught[0] if caught else code
 

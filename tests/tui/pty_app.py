@@ -23,11 +23,15 @@ def main() -> None:
     folder = Path(sys.argv[1])
     options = json.loads(sys.argv[2])
     mode = options.pop("mode", "live")
+    end_file = options.pop("end_file", "")
     fake = FakeTraining(folder, **options)
     if mode == "headless":
         from tui.headless import train_headless
 
-        raise SystemExit(train_headless(fake, folder, folder / "log.txt", 10.0))
+        status = train_headless(fake, folder, folder / "log.txt", 10.0)
+        if end_file:
+            Path(end_file).write_text("stopped" if fake.control.stopping else "ended")
+        raise SystemExit(status)
     from tui.app import LiveApp
     from tui.terminal import leave, run_live
 
