@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from engine.config import Config
-from engine.runs.choosing import choose_run
+from engine.runs.choosing import chosen_run
 from engine.training.distributed import Group, RankLost
 from engine.training.launch import LEADER_FIRST
 from engine.training.session import LeaderFailed, Training
@@ -31,9 +31,11 @@ def train_rank(config: Config, source: Path, code: Path | None, run: Path | None
     """Ends the process with the exit code."""
     group = Group.join(config.train.device)
     try:
-        chosen = group.tell(choose_run(source, run, resume) if group.leads else None)
-        assert chosen is not None
-        training = Training(config, chosen, source=source, code=code, resume=resume, group=group)
+        leaders = chosen_run(source, run, resume) if group.leads else contextlib.nullcontext()
+        with leaders as own:
+            chosen = group.tell(own)
+            assert chosen is not None
+            training = Training(config, chosen, source=source, code=code, resume=resume, group=group)
     except (RankLost, LeaderFailed) as error:
         if group.leads:
             complain(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -205,7 +206,7 @@ class Loop:
             )
         last = self.step == self.total_steps
         if self._validation.due(self.epoch, last):
-            self._validation.run(self._stepper.averaged, self.step, self.epoch)
+            self._validate()
             last = last or self._validation.exhausted
         if not last:
             self.control.epoch_ended()
@@ -213,6 +214,15 @@ class Loop:
             self._checkpoint(finished=last)
         if not last:
             self.emit(ev.StateChanged("training"))
+
+    def _validate(self) -> None:
+        try:
+            self._validation.run(self._stepper.averaged, self.step, self.epoch)
+        except Exception:
+            # what was learnt is not lost with what scores it; who goes on begins with the next epoch
+            with contextlib.suppress(Exception):
+                self._checkpoint()
+            raise
 
     def _finished(self) -> ev.RunEnded:
         if self._validation.exhausted and self.step < self.total_steps:

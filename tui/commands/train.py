@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.config import Config, load_config
 from engine.errors import UserError
-from engine.runs.choosing import choose_run
+from engine.runs.choosing import chosen_run
 from engine.training.launch import LEADER_FIRST, check_batch, is_spokesman, was_launched
 
 from ..console import USAGE, is_interactive
@@ -53,13 +53,15 @@ def _train(
     interactive = is_interactive() and not headless
     if nproc > 1:
         check_batch(config, nproc)
-        return _train_several(config, source, code, overrides, run, resume, nproc, interactive)
+        with chosen_run(source, run, resume) as chosen:
+            return _train_several(config, source, code, overrides, chosen, resume, nproc, interactive)
     if interactive:
         # Seconds of imports and reading lie ahead: an empty terminal would look like a hang.
         print(f"yolotui: setting up {source}", flush=True)
     from engine.training.session import Training
 
-    training = Training(config, choose_run(source, run, resume), source=source, code=code, resume=resume)
+    with chosen_run(source, run, resume) as chosen:
+        training = Training(config, chosen, source=source, code=code, resume=resume)
     folder = training.folder
     if not interactive:
         from ..headless import train_headless
@@ -80,14 +82,13 @@ def _train_several(
     source: Path,
     code: Path | None,
     overrides: list[str],
-    run: Path | None,
+    folder: Path,
     resume: bool,
     nproc: int,
     interactive: bool,
 ) -> int:
     from ..ranks import Ranks, output_file, show, wait_for
 
-    folder = choose_run(source, run, resume)
     command = ["train", str(source), "--run", str(folder), "--headless"]
     command += [part for each in overrides for part in ("--set", each)]
     command += ["--code", str(code)] if code else []

@@ -18,7 +18,7 @@ from engine.config import load_config
 from engine.errors import UserError
 from engine.nets.weights import read_description
 from engine.runs import events as ev
-from engine.runs.choosing import choose_run
+from engine.runs.choosing import chosen_run
 from engine.runs.snapshots import load as load_snapshot
 from engine.runs.store import RunFolder, RunReader
 from engine.training.session import Training
@@ -215,8 +215,8 @@ def test_minutes_become_steps_once(tiny_config: Path, tmp_path: Path) -> None:
 
 
 def test_resume_says_what_is_wrong(tiny_config: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no unfinished run"):
-        choose_run(tmp_path / "other.toml", None, True)
+    with pytest.raises(UserError, match="no unfinished run"), chosen_run(tmp_path / "other.toml", None, True):
+        pass
     with pytest.raises(UserError, match="no such run"):
         make(tiny_config, tmp_path / "nothing", resume=True)
     train(tiny_config, tmp_path / "run")
@@ -246,4 +246,21 @@ def test_a_run_resumed_by_its_own_config_is_still_found_by_the_one_it_began_with
         training.control.step(1)
         training.control.stop()
         training.run()
-    assert choose_run(tiny_config, None, True) == run
+    with chosen_run(tiny_config, None, True) as found:
+        assert found == run
+
+
+def test_a_validation_that_fails_does_not_take_its_epoch_along(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("an image id stands twice")
+
+    with monkeypatch.context() as context:
+        context.setattr("engine.training.validation.evaluate", broken)
+        events = train(tiny_config, tmp_path / "run")
+    (ended,) = of_kind(events, ev.RunEnded)
+    assert ended.status == "failed"
+    assert "stands twice" in ended.message
+    resumed = of_kind(train(tiny_config, tmp_path / "run", resume=True), ev.StepDone)
+    assert [done.step for done in resumed] == list(range(4, 10))
