@@ -221,7 +221,7 @@ def find_weights(weights: str | None) -> Path:
     if path.is_dir():
         run = RunFolder.open(path)
         if run.weights is None:
-            raise UserError("has no weights yet", where=path, fix="wait for its first checkpoint")
+            raise UserError("has no weights", where=path, fix="it needs a checkpoint: wait, or resume it")
         return run.weights
     return path
 

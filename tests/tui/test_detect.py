@@ -178,3 +178,19 @@ def test_imports_that_last_leave_the_collector_as_it_was() -> None:
     finally:
         gc.enable()
     gc.unfreeze()
+
+
+def test_folders_in_a_folder_are_named_and_not_looked_into(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = tmp_path / "given", tmp_path / "given" / "drawn"
+    for below in (given / "more", out, given / "empty"):
+        below.mkdir(parents=True)
+    for place in (given / "more", out):
+        (place / "c.png").write_bytes((folder / "c.png").read_bytes())
+    with pytest.raises(UserError, match=r"holds no image.*name .*more$"):
+        call([given], out)
+    (given / "a.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    assert call([given], out) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("not looked into more; name them too")

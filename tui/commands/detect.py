@@ -49,7 +49,7 @@ def detect(
     as_json: bool,
 ) -> int:
     """Returns the exit code: 2 where a file could not be read, the others are done all the same."""
-    paths = list(_files(named))
+    paths = list(_files(named, out))
     with lasting_imports():
         from engine import detecting  # noqa: F401
         from engine.predictor import load_predictor
@@ -177,15 +177,18 @@ def _is_film(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _files(named: list[Path]) -> Iterator[Path]:
-    known = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+KNOWN = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+def _files(named: list[Path], out: Path) -> Iterator[Path]:
     for path in named:
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in known)
+            inside, below = _pictures_in(path), _folders_in(path, out)
             if not inside:
-                raise UserError(
-                    "holds no image and no video", where=path, fix=f"looked for {' '.join(known)}"
-                )
+                fix = f"name {' '.join(map(str, below))}" if below else f"looked for {' '.join(KNOWN)}"
+                raise UserError("holds no image and no video", where=path, fix=fix)
+            if below:
+                complain(f"{path}: not looked into {', '.join(each.name for each in below)}; name them too")
             yield from inside
         elif not path.exists():
             raise UserError(
@@ -193,6 +196,16 @@ def _files(named: list[Path]) -> Iterator[Path]:
             )
         else:
             yield path
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.suffix.lower() in KNOWN)
+
+
+def _folders_in(folder: Path, out: Path) -> list[Path]:
+    """Those that hold pictures, other than what we have drawn."""
+    below = (each for each in sorted(folder.iterdir()) if each.is_dir())
+    return [each for each in below if each.resolve() != out.resolve() and _pictures_in(each)]
 
 
 def _report(predictor: Predictor, paths: list[Path], out: Path, as_json: bool) -> TextReport | JsonReport:
