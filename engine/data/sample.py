@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,6 +65,16 @@ class Dataset:
     @property
     def objects(self) -> int:
         return sum(len(sample.boxes) for sample in self.samples)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of which images there are, their sizes and truths, in their order: not of any pixel."""
+        made = hashlib.sha256()
+        for sample in self.samples:
+            made.update(f"{sample.image_id} {sample.width} {sample.height} ".encode())
+            for part in (sample.boxes, sample.labels, sample.difficult, sample.crowd):
+                made.update(part.tobytes())
+        return made.hexdigest()
 
 
 def spread(items: Sequence[Item], most: int) -> Sequence[Item]:

@@ -306,6 +306,7 @@ class Loop:
                 "totals": self._totals.state(),
                 "monitors": self._monitors.state(),
                 "finished": finished,
+                "data": self.parts.train.digest,
             }
             self._checkpoints.write(self._stepper, self.step, self.epoch, rest)
 
@@ -318,6 +319,12 @@ class Loop:
         self._monitors.load_state(state.get("monitors"))
         self._checkpoints.take_up(state, self._stepper, (self.config.train.seed, self.group.rank, self.step))
         self._log(f"resumed after step {self.step}")
+        if state.get("data", self.parts.train.digest) != self.parts.train.digest:
+            self._log(
+                "the training images or their labels are no longer those the run began with: it goes on, and "
+                "not as it would have",
+                "warning",
+            )
 
     def _keep_spike(self, done: ev.StepDone, leapt: str) -> None:
         """From the ring where the step is in it; else that batch once more, a moment later."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import tiny_voc
 import torch
 
 from engine.config import load_config
@@ -264,3 +265,19 @@ def test_a_validation_that_fails_does_not_take_its_epoch_along(
     assert "stands twice" in ended.message
     resumed = of_kind(train(tiny_config, tmp_path / "run", resume=True), ev.StepDone)
     assert [done.step for done in resumed] == list(range(4, 10))
+
+
+def test_a_run_resumed_on_other_labels_says_so(tmp_path: Path) -> None:
+    config = tiny_voc.write_config(tmp_path / "tiny")
+    for change in (False, True):
+        run = tmp_path / f"run-{change}"
+        training = make(config, run)
+        training.control.pause()
+        training.control.step(2)
+        training.control.stop()
+        training.run()
+        if change:
+            label = next((tmp_path / "tiny").rglob("Annotations/*.xml"))
+            label.write_text(label.read_text().replace("<xmin>", "<xmin>1"))
+        told = [line.text for line in of_kind(train(config, run, resume=True), ev.LogLine)]
+        assert any("no longer those the run began with" in text for text in told) == change
