@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,6 +31,11 @@ class Compute:
         return torch.autocast(
             self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None
         )
+
+    def for_scores(self) -> Compute:
+        """The same, but on a CPU in full precision: what is found, and its scores, are the same on every CPU,
+        whatever units it has, and while a network trains as afterwards."""
+        return replace(self, autocast=None) if self.device.type == "cpu" else self
 
     def memory_used(self) -> int:
         """Bytes: the peak held on the device, or the process's resident set."""

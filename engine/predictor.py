@@ -165,9 +165,7 @@ def load_predictor(
     else:
         blueprint = Blueprint.from_json(read_description(path), path)
     user = load_functions(code or "")
-    compute = choose_compute(device)
-    if compute.device.type == "cpu":  # the same scores on every CPU, whatever units it has
-        compute = replace(compute, autocast=None)
+    compute = choose_compute(device).for_scores()
     model = blueprint.network(user)
     load_exactly(model, path)
     predictor = make_predictor(model, blueprint, user, compute, str(path))

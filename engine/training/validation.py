@@ -80,7 +80,8 @@ class Validation:
         self._emit(ev.StateChanged("evaluating"))
         started = time.perf_counter()
         was_training = model.training
-        predictor = make_predictor(model.eval(), self._parts.blueprint, self._parts.user, self._parts.compute)
+        compute = self._parts.compute.for_scores()
+        predictor = make_predictor(model.eval(), self._parts.blueprint, self._parts.user, compute)
         found = predict_dataset(predictor, val, loader)
         model.train(was_training)
         parts = self._group.collect(found)

@@ -22,6 +22,7 @@ from engine.runs import events as ev
 from engine.runs.choosing import chosen_run
 from engine.runs.snapshots import load as load_snapshot
 from engine.runs.store import RunFolder, RunReader
+from engine.scoring import evaluate_config
 from engine.training.session import Training
 
 
@@ -281,3 +282,12 @@ def test_a_run_resumed_on_other_labels_says_so(tmp_path: Path) -> None:
             label.write_text(label.read_text().replace("<xmin>", "<xmin>1"))
         told = [line.text for line in of_kind(train(config, run, resume=True), ev.LogLine)]
         assert any("no longer those the run began with" in text for text in told) == change
+
+
+def test_the_last_validation_is_what_eval_says_in_any_precision(tiny_config: Path, tmp_path: Path) -> None:
+    events = train(tiny_config, tmp_path / "run", "train.precision=bf16", "train.epochs=20")
+    last = of_kind(events, ev.EvaluationDone)[-1]
+    assert last.map50 > 0
+    (tmp_path / "run/checkpoints/best.safetensors").unlink()
+    scores = evaluate_config(load_config(tmp_path / "run/config.toml"), str(tmp_path / "run"))
+    assert (scores.map50, scores.map50_95) == (last.map50, last.map50_95)
