@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.device import choose_compute
+from engine.device import Compute, choose_compute
 from engine.errors import UserError
 
 
@@ -52,3 +52,9 @@ def test_what_is_not_there_is_refused_with_the_key(device: str, precision: str, 
         choose_compute(device, precision)
     assert where in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_scores_are_taken_in_full_precision_on_a_cpu() -> None:
+    assert Compute(torch.device("cpu"), torch.bfloat16).for_scores().autocast is None
+    gpu = Compute(torch.device("cuda"), torch.bfloat16)
+    assert gpu.for_scores() == gpu
