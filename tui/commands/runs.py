@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from engine.errors import UserError
 from engine.runs.listing import RunInfo, list_runs
 
 from ..console import is_interactive, print_json
-from ..format import digits3, duration, shorten_path
+from ..run_rows import HEAD, LEFT, cells
 from ..table import table
 
 DEFAULT_ROOT = Path("runs")
@@ -32,29 +31,6 @@ def show_runs(root: Path, as_json: bool) -> int:
     else:
         print("\n".join(table(HEAD, [cells(info) for info in found], left=LEFT)))
     return 0
-
-
-HEAD = ("run", "state", "data", "network", "epochs", "steps", "mAP50", "50-95", "total", "started", "spent")
-"""mAP50 and 50-95 are those of the best evaluation."""
-LEFT = 4
-"""Columns of words, before those of numbers."""
-
-
-def cells(info: RunInfo, name: str = "") -> list[str]:
-    """A run as texts under ``HEAD``; ``name``: instead of its path."""
-    return [
-        name or shorten_path(info.path),
-        info.status,
-        info.data or "-",
-        info.network or "-",
-        _of(info.epochs, info.total_epochs),
-        _of(info.steps, info.total_steps),
-        score(info.best_map50),
-        score(info.best_map50_95),
-        "-" if info.last_total is None else digits3(info.last_total),
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(info.started)),
-        duration(info.seconds) if info.seconds else "-",
-    ]
 
 
 def as_document(info: RunInfo) -> dict[str, Any]:
@@ -79,11 +55,3 @@ def as_document(info: RunInfo) -> dict[str, Any]:
         "config": info.config,
         "message": info.message,
     }
-
-
-def score(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.4f}"
-
-
-def _of(done: int, total: int) -> str:
-    return f"{done:,}/{total:,}" if total else f"{done:,}"

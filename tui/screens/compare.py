@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from engine.runs.compare import Comparison
 
-from ..commands.compare import best_lines, parting_lines, setting_lines
+from ..comparison import best_lines, parting_lines, setting_lines
 from ..format import shorten
 from ..keys import bindings
 from ..overlaid import EXTRAS, RunCurves

@@ -17,9 +17,9 @@ from engine.errors import UserError
 from engine.runs.compare import compare
 from engine.runs.listing import RunInfo, list_runs
 
-from ..commands.runs import HEAD, LEFT, cells
 from ..format import shorten
 from ..keys import bindings
+from ..run_rows import HEAD, LEFT, cells
 from ..widgets.bars import Footer
 
 RELOAD = 5.0
