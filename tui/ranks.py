@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -132,46 +132,6 @@ def wait_for(ranks: Ranks) -> int:
     with heeding(asked_twice(caught, threading.Thread(target=ranks.stop, daemon=True).start, leave)):
         code = ranks.wait()
     return caught[0] if caught else code
-
-
-def show(ranks: Ranks, output: Path) -> int:
-    """The live view on them, from the moment there is a run; ``output``: what they print."""
-    with _ending_with_us(ranks):
-        while (run := ranks.attach()) is None:
-            if not ranks.alive:
-                code = ranks.process.wait()
-                complain(_last_words(output) or f"ended with exit code {code}; see {output}")
-                return code
-            time.sleep(0.1)
-        from .remembered import default_path
-        from .terminal import run_live
-        from .trainer import RanksApp
-
-        app = RanksApp(run, log_path=output, layout_path=default_path())
-        status = run_live(app)
-        if ranks.alive and status:
-            ranks.wait()
-        killed = _last_words(output) if not ranks.alive and ranks.process.poll() else ""
-        if killed and app.live.state.ended is None:
-            complain(killed)
-        return status
-
-
-@contextlib.contextmanager
-def _ending_with_us(ranks: Ranks) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if ranks.alive:
-            ranks.kill()
-
-
-def _last_words(output: Path) -> str:
-    with contextlib.suppress(OSError):
-        lines = output.read_text(errors="replace").splitlines()
-        found = [line for line in lines if line.startswith("yolotui: ")]
-        return found[-1].removeprefix("yolotui: ") if found else ""
-    return ""
 
 
 def output_file() -> Path:

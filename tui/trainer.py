@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from .app import LiveApp
+from .console import complain
 from .keys import bindings
-from .ranks import OwnRun
+from .ranks import OwnRun, Ranks
+from .remembered import default_path
 from .screens.attached import AttachedScreen
 from .screens.live import LiveScreen
 from .session import TrainingThread
+from .terminal import run_live
 from .viewer import AttachedApp
 
 
@@ -48,3 +54,39 @@ class RanksApp(AttachedApp, inherit_bindings=False):
 
     def let_go(self) -> None:
         self.attached.ranks.stop()
+
+
+def show(ranks: Ranks, output: Path) -> int:
+    """The live view on them, from the moment there is a run; ``output``: what they print."""
+    with _ending_with_us(ranks):
+        while (run := ranks.attach()) is None:
+            if not ranks.alive:
+                code = ranks.process.wait()
+                complain(_last_words(output) or f"ended with exit code {code}; see {output}")
+                return code
+            time.sleep(0.1)
+        app = RanksApp(run, log_path=output, layout_path=default_path())
+        status = run_live(app)
+        if ranks.alive and status:
+            ranks.wait()
+        killed = _last_words(output) if not ranks.alive and ranks.process.poll() else ""
+        if killed and app.live.state.ended is None:
+            complain(killed)
+        return status
+
+
+@contextlib.contextmanager
+def _ending_with_us(ranks: Ranks) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if ranks.alive:
+            ranks.kill()
+
+
+def _last_words(output: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = output.read_text(errors="replace").splitlines()
+        found = [line for line in lines if line.startswith("yolotui: ")]
+        return found[-1].removeprefix("yolotui: ") if found else ""
+    return ""

@@ -87,7 +87,7 @@ def _train_several(
     nproc: int,
     interactive: bool,
 ) -> int:
-    from ..ranks import Ranks, output_file, show, wait_for
+    from ..ranks import Ranks, output_file, wait_for
 
     command = ["train", str(source), "--run", str(folder), "--headless"]
     command += [part for each in overrides for part in ("--set", each)]
@@ -99,6 +99,8 @@ def _train_several(
     output = output_file()
     with output.open("ab") as file:
         ranks = Ranks(nproc, config.train.device, folder, command, file.fileno())
+    from ..trainer import show  # while the processes begin
+
     status = show(ranks, output)
     if status == 0:
         output.unlink(missing_ok=True)
