@@ -89,7 +89,7 @@ def evaluate_config(
     code = code or (Path(config.code.file) if config.code.file else None)
     predictor = load_predictor(weights, code, config=config)
     predictor = predictor.looking_all_ways() if tta else predictor
-    dataset = open_split(config.data, split)
+    dataset = open_split(config.data, split, trained=predictor.classes)
     if tuple(dataset.classes) != predictor.classes:
         raise UserError(
             f"knows the classes {_names(predictor.classes)}, the data set has {_names(dataset.classes)}",

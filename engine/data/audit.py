@@ -17,7 +17,7 @@ from .anchors import best_possible_recall, fit_anchors
 from .fitted import fitted_sizes
 from .image_header import read_header
 from .images import UnreadableImage, decode_image, read_bytes
-from .opening import open_split
+from .opening import open_splits
 from .sample import Dataset, Problem, Sample
 from .yolo_txt import without_labels
 
@@ -87,8 +87,7 @@ def audit(config: Config, strides: Sequence[int] = (32,), progress: Progress | N
     ``strides``: of the network's heads, finest first, as the anchors are listed. ``progress(done, all)``
     is called for each picture. Raises ``UserError`` where a split cannot be opened at all.
     """
-    names = list(dict.fromkeys(name for name in (config.data.train, config.data.val) if name))
-    datasets = [open_split(config.data, name) for name in names]
+    datasets = open_splits(config.data)
     total, done = sum(map(len, datasets)), 0
     splits: list[SplitAudit] = []
     problems: list[Problem] = []

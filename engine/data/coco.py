@@ -1,8 +1,8 @@
 """COCO json: ``images``, ``annotations`` and ``categories`` in one file.
 
 Boxes are ``x, y, w, h`` in pixels, 0-based and continuous, of the picture after its EXIF rotation. Categories
-in the order of their ids become classes 0, 1, 2 ... ``iscrowd`` marks a region and not an object: it is kept,
-marked, and not trained on.
+in the order of their ids become classes 0, 1, 2 ...; those of one name are one class. ``iscrowd`` marks a
+region and not an object: it is kept, marked, and not trained on.
 """
 
 from __future__ import annotations
@@ -21,29 +21,33 @@ from .images import UnreadableImage, image_size
 from .sample import Dataset, Problem, Sample, spread
 
 
-def read_coco(root: Path, split: str, classes: Sequence[str] = (), most: int = 0) -> Dataset:
+def read_coco(
+    root: Path, split: str, classes: Sequence[str] = (), most: int = 0, trained: Sequence[str] | None = None
+) -> Dataset:
     """One json file of ``root`` (``split`` with or without ``.json``), or several joined by ``+``.
 
     It is looked for in ``root`` and in ``root/annotations``; pictures, by ``file_name``, in a folder named
     like the split, in ``images/`` (and a folder of the split in there) and in ``root``. ``classes`` may be
-    empty, or choose and order some of the file's categories. ``most``: so many of a file's images, 0:
-    all. Raises ``UserError`` where the file is missing or no COCO json, or where a class is none of its
-    categories.
+    empty, or choose and order some of the files' categories. ``trained``: of a split that is not trained
+    on, the classes that were; categories are matched to them by name, whatever their ids and order.
+    ``most``: so many of a file's images, 0: all. Raises ``UserError`` where the file is missing or no COCO
+    json, or where a class of a training split (of another: all of them) is none of its categories.
     """
+    paths = dict.fromkeys(_json_of(root, part.strip()) for part in split.split("+"))
+    files = {path: _load(path) for path in paths}
+    categories = {path: _categories(table, path) for path, table in files.items()}
+    there = tuple(dict.fromkeys(name for each in categories.values() for name in each.values()))
+    names = tuple(classes) or tuple(trained or ()) or there
+    absent = [name for name in names if name not in there]
+    if absent and (trained is None or len(absent) == len(names)):
+        remedy = f"there are {', '.join(sorted(there))}"
+        raise UserError(f"class {absent[0]!r} is none of its categories", where=next(iter(paths)), fix=remedy)
     samples: list[Sample] = []
     problems: list[Problem] = []
-    names = tuple(classes)
-    for part in (part.strip() for part in split.split("+")):
-        path = _json_of(root, part)
-        table = _load(path)
-        categories = _categories(table, path)
-        if not names:
-            names = tuple(categories[key] for key in sorted(categories))
-        for name in set(names) - set(categories.values()):
-            there = ", ".join(sorted(set(categories.values())))
-            raise UserError(f"class {name!r} is none of its categories", where=path, fix=f"there are {there}")
-        ids = {key: names.index(name) for key, name in categories.items() if name in names}
-        known = frozenset(categories)
+    for path, table in files.items():
+        problems += _left_out(table, categories[path], path, names, chosen=bool(classes))
+        ids = {key: names.index(name) for key, name in categories[path].items() if name in names}
+        known = frozenset(categories[path])
         truths = _by_image(table)
         folders = _folders(root, path)
         for entry in spread(table["images"], most):
@@ -54,6 +58,20 @@ def read_coco(root: Path, split: str, classes: Sequence[str] = (), most: int = 0
                 samples.append(sample)
                 problems.extend(sample.problems)
     return Dataset(split, names, tuple(samples), tuple(problems))
+
+
+def _left_out(
+    table: dict[str, Any], categories: dict[int, str], path: Path, names: Sequence[str], *, chosen: bool
+) -> list[Problem]:
+    """The categories of a file that are no classes, in one line. ``chosen``: the user named the classes, so
+    that no label is lost against anybody's will."""
+    others = {key: name for key, name in categories.items() if name not in names}
+    if not others:
+        return []
+    count = sum(truth.get("category_id") in others for truth in table["annotations"])
+    whose = "data.classes" if chosen else "the training split's classes"
+    detail = f"{', '.join(dict.fromkeys(others.values()))}: not of {whose}; annotations left out: {count:,}"
+    return [Problem("category left out", str(path), detail, "info" if chosen or not count else "error")]
 
 
 def _sample(
@@ -158,13 +176,14 @@ def _is_list_of_tables(value: Any) -> bool:
 
 
 def _categories(table: dict[str, Any], path: Path) -> dict[int, str]:
+    """Names by id, in the order of the ids."""
     try:
         found = {int(item["id"]): str(item["name"]) for item in table["categories"]}
     except (KeyError, TypeError, ValueError):
         raise UserError("a category has no id or no name", where=path, fix="export it anew") from None
     if not found:
         raise UserError("has no categories", where=path, fix="export it with its categories")
-    return found
+    return dict(sorted(found.items()))
 
 
 def _by_image(table: dict[str, Any]) -> dict[Any, list[dict[str, Any]]]:

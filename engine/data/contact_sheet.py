@@ -15,7 +15,7 @@ from ..letterbox import Letterbox
 from .drawing import draw_truths
 from .images import UnreadableImage, read_image
 from .letterbox import framed, resized
-from .opening import open_split
+from .opening import open_splits
 from .sample import Dataset, Image, Sample, spread
 
 TILE = (360, 270)
@@ -39,8 +39,7 @@ def write_sheet(path: Path, config: DataConfig, marked: Collection[str] = ()) ->
     cannot be written.
     """
     refuse_other_formats(path)
-    names = dict.fromkeys(name for name in (config.train, config.val) if name)
-    chosen = choose([open_split(config, name) for name in names], COLUMNS * ROWS, marked)
+    chosen = choose(open_splits(config), COLUMNS * ROWS, marked)
     sheet = contact_sheet(chosen)
     try:
         write_atomically(path, lambda temporary: temporary.write_bytes(_png(sheet)))

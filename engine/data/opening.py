@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config import DataConfig
@@ -15,16 +15,21 @@ from .yolo_txt import read_yolo
 
 
 def open_split(
-    config: DataConfig, split: str, progress: Callable[[int, int], None] | None = None, most: int = 0
+    config: DataConfig,
+    split: str,
+    progress: Callable[[int, int], None] | None = None,
+    most: int = 0,
+    trained: Sequence[str] | None = None,
 ) -> Dataset:
     """Read the split that ``data.train`` or ``data.val`` names, in the declared format.
 
     The demo set is drawn first where it is absent (``progress`` is told how far that is). ``most``: so
-    many images at most, evenly spaced. What is wrong with single images and boxes is collected in the
-    result's ``problems``; raises ``UserError`` where the split as a whole cannot be read or has no
-    images.
+    many images at most, evenly spaced. ``trained``: the classes of the training split (or of the weights),
+    with which every further split is to be opened, as each COCO file numbers its categories by itself.
+    What is wrong with single images and boxes is collected in the result's ``problems``; raises
+    ``UserError`` where the split as a whole cannot be read or has no images.
     """
-    dataset = _read(config, split, progress, most)
+    dataset = _read(config, split, progress, most, trained)
     if not len(dataset):
         first = dataset.problems[0] if dataset.problems else None
         remedy = f"first problem: {first.kind}, {first.path}" if first else "name another split"
@@ -32,7 +37,21 @@ def open_split(
     return dataset
 
 
-def _read(config: DataConfig, split: str, progress: Callable[[int, int], None] | None, most: int) -> Dataset:
+def open_splits(config: DataConfig) -> list[Dataset]:
+    """``data.train`` and ``data.val``, each once, the second with the classes of the first. Raises
+    ``UserError``."""
+    first, *others = dict.fromkeys(name for name in (config.train, config.val) if name)
+    train = open_split(config, first)
+    return [train, *(open_split(config, name, trained=train.classes) for name in others)]
+
+
+def _read(
+    config: DataConfig,
+    split: str,
+    progress: Callable[[int, int], None] | None,
+    most: int,
+    trained: Sequence[str] | None,
+) -> Dataset:
     if config.format == "demo":
         return read_voc(
             draw_demo(demo_root(config.root), progress), split, config.classes or CLASSES, most=most
@@ -45,5 +64,5 @@ def _read(config: DataConfig, split: str, progress: Callable[[int, int], None] |
     if config.format == "yolo":
         return read_yolo(root, split, config.classes, most)
     if config.format == "coco":
-        return read_coco(root, split, config.classes, most)
+        return read_coco(root, split, config.classes, most, trained)
     return read_voc(root, split, config.classes, config.first_pixel, most)

@@ -51,7 +51,7 @@ def draw_samples(run: RunFolder, code: Path | None) -> Samples:
     config = load_config(run.config)
     split = config.data.val or config.data.train
     predictor = load_predictor(str(run.path), code)
-    dataset = open_split(config.data, split, most=COUNT)
+    dataset = open_split(config.data, split, most=COUNT, trained=predictor.classes)
     drawn = [_figure(sample, predictor) for sample in dataset.samples]
     pictures = tuple(figure for figure in drawn if figure)
     if not pictures:

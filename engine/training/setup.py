@@ -62,7 +62,7 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
     compute = choose_compute(group.device or config.train.device, config.train.precision)
     head_strides(config.model)  # a network and an input that do not fit are said before any data is read
     train = open_split(config.data, config.data.train)
-    val = open_split(config.data, config.data.val) if config.data.val else None
+    val = open_split(config.data, config.data.val, trained=train.classes) if config.data.val else None
     for dataset in (train, val):
         if dataset is not None:
             notes += describe(dataset)

@@ -11,7 +11,7 @@ import yaml
 
 from engine.config import Config, DataConfig
 from engine.data.audit import audit
-from engine.data.opening import open_split
+from engine.data.opening import open_split, open_splits
 from engine.data.sample import Dataset
 from engine.data.voc import read_voc
 from engine.data.yolo_txt import label_path
@@ -210,7 +210,7 @@ def test_coco_classes_choose_and_order(voc: Dataset, tmp_path: Path) -> None:
     root = as_coco(voc, tmp_path / "coco")
     data = open_split(DataConfig(format="coco", root=str(root), classes=["dog"]), "train.json")
     assert (data.classes, data.objects) == (("dog",), 2)
-    assert not data.problems
+    assert [(each.kind, each.severity) for each in data.problems] == [("category left out", "info")]
     with pytest.raises(UserError, match="'cow' is none of its categories; there are cat, dog"):
         open_split(DataConfig(format="coco", root=str(root), classes=["cow"]), "train")
     with pytest.raises(UserError, match="no split 'val'; there are train"):
@@ -244,3 +244,62 @@ def test_the_real_coco_file_reads(shared_data: Path, tmp_path: Path) -> None:
         truth["iscrowd"] for truth in table["annotations"]
     )
     assert not [problem for problem in data.problems if problem.kind != "box clipped"]
+
+
+def with_split(root: Path, name: str, **parts: object) -> None:
+    """``train.json`` under another name, with other categories, annotations or images."""
+    table = json.loads((root / "train.json").read_text())
+    (root / f"{name}.json").write_text(json.dumps({**table, **parts}))
+    shutil.copytree(root / "train", root / name)
+
+
+def coco_rows(root: Path, name: str = "train") -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads((root / f"{name}.json").read_text())["annotations"]
+    return rows
+
+
+def test_a_coco_val_is_read_with_the_classes_of_train(voc: Dataset, tmp_path: Path) -> None:
+    """Its categories have other ids, in another order: the names tell."""
+    root = as_coco(voc, tmp_path / "coco")
+    other = {3: 9, 17: 2}
+    rows = [{**row, "category_id": other[int(str(row["category_id"]))]} for row in coco_rows(root)]
+    with_split(root, "val", annotations=rows, categories=[{"id": 9, "name": "cat"}, {"id": 2, "name": "dog"}])
+    train, val = open_splits(DataConfig(format="coco", root=str(root), train="train", val="val"))
+    assert_same(val, train)
+    assert not val.problems
+
+
+@pytest.mark.parametrize(("classes", "severity"), [([], "error"), (NAMES, "info")])
+def test_a_category_of_another_split_alone_is_left_out_and_said(
+    voc: Dataset, tmp_path: Path, classes: list[str], severity: str
+) -> None:
+    root = as_coco(voc, tmp_path / "coco")
+    first, *rest = coco_rows(root)
+    names = [(3, "cat"), (17, "dog"), (5, "cow"), (6, "elk")]
+    categories = [{"id": key, "name": name} for key, name in names]
+    with_split(root, "val", annotations=[{**first, "category_id": 5}, *rest], categories=categories)
+    config = DataConfig(format="coco", root=str(root), train="train", val="val", classes=classes)
+    train, val = open_splits(config)
+    assert (val.classes, val.objects) == (train.classes, train.objects - 1)
+    (problem,) = val.problems
+    assert (problem.kind, problem.severity) == ("category left out", severity)
+    assert problem.detail.startswith("cow, elk: ")
+    assert problem.detail.endswith("left out: 1")
+
+
+def test_another_split_may_lack_a_class_but_not_all(voc: Dataset, tmp_path: Path) -> None:
+    root = as_coco(voc, tmp_path / "coco")
+    rows = [row for row in coco_rows(root) if row["category_id"] == 17]
+    with_split(root, "val", annotations=rows, categories=[{"id": 17, "name": "dog"}])
+    data = DataConfig(format="coco", root=str(root), train="train", val="val")
+    assert [split.objects for split in open_splits(data)] == [3, 2]
+    assert audit(Config(data=data)).counts["class without objects"] == 1
+    with pytest.raises(UserError, match="'cow' is none of its categories; there are dog"):
+        open_split(data, "val", trained=["cow", "elk"])
+
+
+def test_joined_coco_files_train_the_categories_of_all(voc: Dataset, tmp_path: Path) -> None:
+    root = as_coco(voc, tmp_path / "coco")
+    with_split(root, "cows", annotations=[], categories=[{"id": 3, "name": "cow"}])
+    data = open_split(DataConfig(format="coco", root=str(root)), "train+cows+train.json")
+    assert (data.classes, len(data), data.objects) == (("cat", "dog", "cow"), 6, 3)
