@@ -31,7 +31,8 @@ def read_coco(
     empty, or choose and order some of the files' categories. ``trained``: of a split that is not trained
     on, the classes that were; categories are matched to them by name, whatever their ids and order.
     ``most``: so many of a file's images, 0: all. Raises ``UserError`` where the file is missing or no COCO
-    json, or where a class of a training split (of another: all of them) is none of its categories.
+    json, where an image id stands twice in one, or where a class of a training split (of another: all of
+    them) is none of its categories.
     """
     paths = dict.fromkeys(_json_of(root, part.strip()) for part in split.split("+"))
     files = {path: _load(path) for path in paths}
@@ -45,7 +46,9 @@ def read_coco(
     samples: list[Sample] = []
     problems: list[Problem] = []
     for path, table in files.items():
+        _refuse_doubled_ids(table, path)
         problems += _left_out(table, categories[path], path, names, chosen=bool(classes))
+        problems += _orphans(table, path)
         ids = {key: names.index(name) for key, name in categories[path].items() if name in names}
         known = frozenset(categories[path])
         truths = _by_image(table)
@@ -58,6 +61,29 @@ def read_coco(
                 samples.append(sample)
                 problems.extend(sample.problems)
     return Dataset(split, names, tuple(samples), tuple(problems))
+
+
+def _refuse_doubled_ids(table: dict[str, Any], path: Path) -> None:
+    """Raises ``UserError``: of two pictures with one id nobody knows which one an annotation means."""
+    first: dict[Any, str] = {}
+    for entry in table["images"]:
+        key, name = entry.get("id"), str(entry.get("file_name", ""))
+        if not isinstance(key, int | str):
+            raise UserError(f"the image {name} has no id", where=path, fix="give each image an id of its own")
+        if key in first:
+            what = f"image id {key} stands twice, for {first[key]} and for {name}"
+            raise UserError(what, where=path, fix="give each image an id of its own, and its annotations too")
+        first[key] = name
+
+
+def _orphans(table: dict[str, Any], path: Path) -> list[Problem]:
+    """The annotations of images that the file does not list, in one line."""
+    listed = {entry["id"] for entry in table["images"]}
+    lost = [truth for truth in table["annotations"] if truth.get("image_id") not in listed]
+    if not lost:
+        return []
+    first = f"the first is annotation {lost[0].get('id')} with image_id {lost[0].get('image_id')}"
+    return [Problem("annotations of no image", str(path), f"{len(lost):,} left out, {first}", "error")]
 
 
 def _left_out(
@@ -176,11 +202,13 @@ def _is_list_of_tables(value: Any) -> bool:
 
 
 def _categories(table: dict[str, Any], path: Path) -> dict[int, str]:
-    """Names by id, in the order of the ids."""
+    """Names by id, in the order of the ids. Raises ``UserError``."""
     try:
         found = {int(item["id"]): str(item["name"]) for item in table["categories"]}
     except (KeyError, TypeError, ValueError):
         raise UserError("a category has no id or no name", where=path, fix="export it anew") from None
+    if len(found) != len(table["categories"]):
+        raise UserError("a category id stands twice", where=path, fix="give each category an id of its own")
     if not found:
         raise UserError("has no categories", where=path, fix="export it with its categories")
     return dict(sorted(found.items()))

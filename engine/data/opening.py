@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..config import DataConfig
 from ..errors import UserError
 from .coco import read_coco
 from .demo import CLASSES, demo_root, draw_demo
-from .sample import Dataset
+from .sample import Dataset, told_apart
 from .voc import read_voc
 from .yolo_txt import read_yolo
 
@@ -34,7 +35,7 @@ def open_split(
         first = dataset.problems[0] if dataset.problems else None
         remedy = f"first problem: {first.kind}, {first.path}" if first else "name another split"
         raise UserError(f"split {split!r} has no images", where=config.root, fix=remedy)
-    return dataset
+    return replace(dataset, samples=told_apart(dataset.samples))
 
 
 def open_splits(config: DataConfig) -> list[Dataset]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -80,3 +80,19 @@ class Dataset:
 def spread(items: Sequence[Item], most: int) -> Sequence[Item]:
     """At most ``most`` of them, evenly spaced over the whole; all where ``most`` is 0."""
     return items if not most or len(items) <= most else [items[k * len(items) // most] for k in range(most)]
+
+
+def told_apart(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The same with an ``image_id`` each: the second of those that share one gets ``#2`` behind it, and so
+    on. Files joined into one split, and folders of one, may well use the same."""
+    taken: dict[str, int] = {}
+    return tuple(_told_apart(sample, taken) for sample in samples)
+
+
+def _told_apart(sample: Sample, taken: dict[str, int]) -> Sample:
+    name = sample.image_id
+    while name in taken:
+        taken[sample.image_id] += 1
+        name = f"{sample.image_id}#{taken[sample.image_id]}"
+    taken[name] = 1
+    return sample if name == sample.image_id else replace(sample, image_id=name)

@@ -303,3 +303,36 @@ def test_joined_coco_files_train_the_categories_of_all(voc: Dataset, tmp_path: P
     with_split(root, "cows", annotations=[], categories=[{"id": 3, "name": "cow"}])
     data = open_split(DataConfig(format="coco", root=str(root)), "train+cows+train.json")
     assert (data.classes, len(data), data.objects) == (("cat", "dog", "cow"), 6, 3)
+
+
+def test_coco_images_of_one_id(voc: Dataset, tmp_path: Path) -> None:
+    """In one file nobody knows whose an annotation is; files joined number their images by themselves."""
+    root = as_coco(voc, tmp_path / "coco")
+    with_split(root, "more")
+    joined = open_split(DataConfig(format="coco", root=str(root)), "train+more")
+    assert [sample.image_id for sample in joined.samples] == ["100", "101", "102", "100#2", "101#2", "102#2"]
+    np.testing.assert_array_equal(joined.samples[4].boxes, joined.samples[1].boxes)
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}]
+    with_split(root, "twice", images=images)
+    with pytest.raises(UserError, match=r"image id 7 stands twice, for a\.jpg and for b\.jpg"):
+        open_split(DataConfig(format="coco", root=str(root)), "twice")
+
+
+def test_coco_annotations_of_no_image_are_counted(voc: Dataset, tmp_path: Path) -> None:
+    root = as_coco(voc, tmp_path / "coco")
+    rows = coco_rows(root)
+    with_split(
+        root, "val", annotations=[*rows, {**rows[0], "id": 8, "image_id": 9}, {**rows[0], "image_id": 5}]
+    )
+    data = open_split(DataConfig(format="coco", root=str(root)), "val")
+    assert data.objects == 3
+    (problem,) = data.problems
+    assert (problem.kind, problem.severity) == ("annotations of no image", "error")
+    assert problem.detail == "2 left out, the first is annotation 8 with image_id 9"
+
+
+def test_pictures_of_one_name_in_several_folders_have_ids_of_their_own(voc: Dataset, tmp_path: Path) -> None:
+    root = as_yolo(voc, tmp_path / "yolo")
+    shutil.copytree(root / "images/train", root / "images/train/sub")
+    data = open_split(DataConfig(format="yolo", root=str(root)), "train")
+    assert len({sample.image_id for sample in data.samples}) == len(data) == 6
