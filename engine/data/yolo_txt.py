@@ -178,6 +178,9 @@ def _names(table: dict[str, Any], path: Path) -> list[str]:
         raise UserError("has no names", where=path, fix="add names: a list of class names")
     if isinstance(count, int) and count != len(names):
         raise UserError(f"nc is {count}, but there are {len(names)} names", where=path, fix="mend nc")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"names: {twice!r} stands twice", where=path, fix="give each class its own name")
     return names
 
 

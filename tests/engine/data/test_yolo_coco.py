@@ -164,6 +164,7 @@ def test_label_path_swaps_the_last_images_folder() -> None:
         ({"names": None, "nc": None}, "has no names"),
         ({"nc": 3}, "nc is 3"),
         ({"names": {0: "cat", 2: "dog"}}, "do not count"),
+        ({"names": ["cat", "cat"]}, "'cat' stands twice"),
         ({"train": None}, "no split 'train'"),
         ({"train": "elsewhere"}, "neither a folder nor a list"),
     ],
