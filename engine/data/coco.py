@@ -184,7 +184,7 @@ def _json_of(root: Path, part: str) -> Path:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read as JSON: {error}", where=path, fix="mend the file") from None
     keys = ("images", "annotations", "categories")

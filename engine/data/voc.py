@@ -222,7 +222,7 @@ def _split_ids(root: Path, split: str) -> list[str]:
     for part in split.split("+"):
         path = folder / f"{part.strip()}.txt"
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (FileNotFoundError, NotADirectoryError):
             known = sorted(item.stem for item in folder.glob("*.txt"))
             remedy = f"there are {', '.join(known[:12])}" if known else f"{folder} holds no split at all"

@@ -99,7 +99,7 @@ def _rows(path: Path, size: tuple[int, int], classes: int) -> tuple[np.ndarray, 
     labels: list[int] = []
     problems: list[Problem] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         lines = []
     except (OSError, UnicodeDecodeError) as error:
@@ -152,7 +152,7 @@ def _yaml_in(root: Path) -> Path:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+        table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"cannot be read: {error}", where=path, fix="mend the file") from None
     if not isinstance(table, dict):
@@ -209,7 +209,7 @@ def _images_at(place: Path, key: str, path: Path) -> list[Path]:
         files = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
         return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
     try:
-        lines = place.read_text(encoding="utf-8").splitlines()
+        lines = place.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UserError(
             f"{key} names {place}, which is neither a folder nor a list",

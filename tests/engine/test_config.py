@@ -194,3 +194,9 @@ def test_reading_a_config_does_not_pay_for_torch() -> None:
     code = "import sys, engine.config; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_config(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[train]\nepochs = 3\n", encoding="utf-8-sig")
+    assert load_config(path).train.epochs == 3

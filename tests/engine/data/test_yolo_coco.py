@@ -337,3 +337,16 @@ def test_pictures_of_one_name_in_several_folders_have_ids_of_their_own(voc: Data
     shutil.copytree(root / "images/train", root / "images/train/sub")
     data = open_split(DataConfig(format="yolo", root=str(root)), "train")
     assert len({sample.image_id for sample in data.samples}) == len(data) == 6
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(voc: Dataset, tmp_path: Path) -> None:
+    """Editors of Windows begin UTF-8 with one."""
+    root = as_yolo(voc, tmp_path / "yolo")
+    (root / "list.txt").write_text("images/train/a.jpg\n")
+    write_yaml(root, {"train": "list.txt", "names": NAMES})
+    coco = as_coco(voc, tmp_path / "coco")
+    for path in (root / "list.txt", root / "data.yaml", root / "labels/train/a.txt", coco / "train.json"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    data = open_split(DataConfig(format="yolo", root=str(root)), "train")
+    assert (len(data), data.objects, data.problems) == (1, 2, ())
+    assert_same(open_split(DataConfig(format="coco", root=str(coco)), "train"), voc)
