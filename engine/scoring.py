@@ -13,7 +13,7 @@ from .blueprint import Blueprint
 from .config import Config
 from .data.batches import BatchLoader
 from .data.opening import open_split
-from .data.sample import Dataset
+from .data.sample import Dataset, Problem
 from .device import worker_count
 from .errors import UserError
 from .evaluate import Detections, Scores, evaluate
@@ -43,17 +43,25 @@ def evaluation_loader(
 
 
 def predict_dataset(
-    predictor: Predictor, dataset: Dataset, loader: BatchLoader, progress: Progress | None = None
+    predictor: Predictor,
+    dataset: Dataset,
+    loader: BatchLoader,
+    progress: Progress | None = None,
+    unread: list[Problem] | None = None,
 ) -> list[Detections]:
-    """A split at the thresholds of scoring: one ``Detections`` an image that could be read."""
+    """A split at the thresholds of scoring: one ``Detections`` an image that could be read. ``unread`` gets a
+    problem for each of the others."""
     done = 0
     found: list[Detections] = []
-    for batch in loader.ordered_batches():
+    for places, batch in zip(loader.ordered_places(), loader.ordered_batches(), strict=True):
         samples = [dataset.samples[index] for index in batch.indices]
         sizes = [(sample.height, sample.width) for sample in samples]
         rows = predictor.detect_inputs(batch.images, sizes, EVALUATE_CONF, EVALUATE_IOU)
-        found += list(_as_detections([sample.image_id for sample in samples], rows))
-        done += len(samples) + len(batch.skipped)
+        asked = [k for k, index in enumerate(batch.indices) if index in places]
+        found += list(_as_detections([samples[k].image_id for k in asked], [rows[k] for k in asked]))
+        if unread is not None:
+            unread += batch.skipped
+        done += len(places)
         if progress is not None:
             progress(done, len(dataset))
     return found

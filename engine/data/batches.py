@@ -170,14 +170,19 @@ class BatchLoader:
         return part_is_empty(self.images_of(step), self._rank, self._ranks)
 
     def ordered_batches(self) -> Iterator[Batch]:
-        """Every image once in the dataset's order, letterboxed only."""
-        size = max(1, self._batch_size // self._ranks)
-        mine = range(self._rank, self._images, self._ranks)
+        """Every image once in the dataset's order, letterboxed only. A batch none of whose images can be read
+        holds another in their place, which is none of its ``ordered_places``."""
         draws = (
-            BatchDraw([Draw(0, index, False) for index in mine[start : start + size]], self.sizes.declared)
-            for start in range(0, len(mine), size)
+            BatchDraw([Draw(0, index, False) for index in places], self.sizes.declared)
+            for places in self.ordered_places()
         )
         return self._batches(draws, augmented=False)
+
+    def ordered_places(self) -> list[range]:
+        """The images that each of ``ordered_batches`` is asked for, as places in the dataset."""
+        size = max(1, self._batch_size // self._ranks)
+        mine = range(self._rank, self._images, self._ranks)
+        return [mine[start : start + size] for start in range(0, len(mine), size)]
 
     def close(self) -> None:
         """End the loading processes of every iteration still open, and the threads."""

@@ -1,0 +1,45 @@
+"""What is scored of a split: every image once, and those that cannot be read are told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.config import load_config
+from engine.data.sample import Problem
+from engine.predictor import make_predictor
+from engine.scoring import evaluation_loader, predict_dataset
+from engine.training.setup import Parts, put_together
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tiny_voc
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """An untrained network; the second and the last picture of its six to score end too early."""
+    parts = put_together(load_config(tiny_voc.write_config(tmp_path), ["train.workers=0"]))
+    assert parts.val is not None
+    for place in (1, 5):
+        path = parts.val.samples[place].path
+        path.write_bytes(path.read_bytes()[:300])
+    return parts
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5])
+def test_an_image_is_scored_once_whatever_cannot_be_read(parts: Parts, batch_size: int) -> None:
+    """Also where a whole batch cannot, and the loader puts another picture in its place."""
+    val = parts.val
+    assert val is not None
+    predictor = make_predictor(parts.model.eval(), parts.blueprint, parts.user, parts.compute)
+    loader = evaluation_loader(val, parts.blueprint, batch_size)
+    unread: list[Problem] = []
+    told: list[int] = []
+    found = predict_dataset(predictor, val, loader, lambda done, total: told.append(done), unread)
+    assert [one.image_id for one in found] == [val.samples[place].image_id for place in (0, 2, 3, 4)]
+    assert [each.path for each in unread] == [str(val.samples[place].path) for place in (1, 5)]
+    assert told[-1] == 6
+    loader.close()
+    parts.close()
