@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from .config import Config
 from .data.batches import BatchLoader
 from .data.opening import open_split
 from .data.sample import Dataset, Problem
+from .data.summary import describe
 from .device import worker_count
 from .errors import UserError
 from .evaluate import Detections, Scores, evaluate
@@ -24,6 +26,36 @@ EVALUATE_CONF, EVALUATE_IOU = 0.005, 0.6
 
 CacheMode = Literal["auto", "ram", "none"]
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a split, and what they do not rest on."""
+
+    scores: Scores
+    dataset: Dataset
+    unread: tuple[Problem, ...]
+    """Images of the data set that could not be decoded. Nothing was found on them, and what is labelled there
+    counts as missed."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self.dataset.problems, *self.unread)
+
+    def notes(self) -> list[str]:
+        """What was wrong with the split, in lines; empty where nothing was."""
+        if not self.problems:
+            return []
+        return describe(self.dataset) + ([self._missed()] if self.unread else [])
+
+    def _missed(self) -> str:
+        paths = {problem.path for problem in self.unread}
+        objects = sum(len(sample.boxes) for sample in self.dataset.samples if str(sample.path) in paths)
+        first = f"first {Path(self.unread[0].path).name}: {self.unread[0].detail}"
+        return (
+            f"{self.dataset.name}: {len(self.unread)} x unreadable image, {first}; "
+            f"their {objects} objects count as missed"
+        )
 
 
 def evaluation_loader(
@@ -74,10 +106,12 @@ def score_dataset(
     progress: Progress | None = None,
     *,
     errors: bool = False,
-) -> Scores:
+) -> Evaluation:
     """AP of a network on a split; with ``errors``, what each kind of error costs."""
-    detections = predict_dataset(predictor, dataset, loader, progress)
-    return evaluate(dataset.samples, detections, dataset.classes, errors=errors)
+    unread: list[Problem] = []
+    detections = predict_dataset(predictor, dataset, loader, progress, unread)
+    scores = evaluate(dataset.samples, detections, dataset.classes, errors=errors)
+    return Evaluation(scores, dataset, tuple(unread))
 
 
 def evaluate_config(
@@ -89,8 +123,25 @@ def evaluate_config(
     tta: bool = False,
     errors: bool = False,
 ) -> Scores:
+    """The scores of ``evaluate_split`` alone."""
+    return evaluate_split(config, weights, split, code, progress, tta, errors).scores
+
+
+def evaluate_split(
+    config: Config,
+    weights: str | None,
+    split: str = "",
+    code: Path | None = None,
+    progress: Progress | None = None,
+    tta: bool = False,
+    errors: bool = False,
+) -> Evaluation:
     """AP of weights on a config's split (its ``val`` where none is named), with ``tta`` looked at from all
-    sides, with ``errors`` what each kind costs. Raises ``UserError``."""
+    sides, with ``errors`` what each kind costs. Raises ``UserError``.
+
+    A picture that is missing, or so broken that its size is unknown, is no part of the split; one whose
+    pixels cannot be decoded is, as one on which nothing was found.
+    """
     split = split or config.data.val
     if not split:
         raise UserError("names no data.val and no --split was given", where="config", fix="add --split NAME")

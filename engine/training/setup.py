@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..data.batches import BatchLoader
 from ..data.fitted import fitted_sizes
 from ..data.opening import open_split
 from ..data.sample import Dataset
+from ..data.summary import describe
 from ..device import Compute, choose_compute, worker_count
 from ..errors import UserError
 from ..nets.registry import head_strides
@@ -117,18 +117,6 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
             ranks=group.size,
         )
     return Parts(train, val, blueprint, user, compute, model, loader, val_loader, notes)
-
-
-def describe(dataset: Dataset) -> list[str]:
-    """A split in a line, and a line for each kind of problem with its count and first case."""
-    lines = [
-        f"{dataset.name}: {len(dataset)} images, {dataset.objects} objects, {len(dataset.classes)} classes"
-    ]
-    counts = Counter(problem.kind for problem in dataset.problems)
-    for kind, count in counts.most_common():
-        first = next(problem for problem in dataset.problems if problem.kind == kind)
-        lines.append(f"{dataset.name}: {count} x {kind}, first in {Path(first.path).name}: {first.detail}")
-    return lines
 
 
 def _blueprint(config: Config, train: Dataset, kept: dict[str, Any] | None, notes: list[str]) -> Blueprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from engine.config import load_config
 from engine.data.sample import Problem
 from engine.predictor import make_predictor
-from engine.scoring import evaluation_loader, predict_dataset
+from engine.scoring import evaluation_loader, predict_dataset, score_dataset
 from engine.training.setup import Parts, put_together
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -43,3 +44,19 @@ def test_an_image_is_scored_once_whatever_cannot_be_read(parts: Parts, batch_siz
     assert told[-1] == 6
     loader.close()
     parts.close()
+
+
+def test_what_lies_on_an_unreadable_picture_is_missed_and_said(parts: Parts) -> None:
+    val = parts.val
+    assert val is not None
+    predictor = make_predictor(parts.model.eval(), parts.blueprint, parts.user, parts.compute)
+    loader = evaluation_loader(val, parts.blueprint, 4)
+    found = score_dataset(predictor, val, loader)
+    loader.close()
+    parts.close()
+    assert (found.scores.images, found.scores.objects) == (6, val.objects)
+    objects = sum(len(val.samples[place].boxes) for place in (1, 5))
+    *_, line = found.notes()
+    assert line.startswith(f"val: 2 x unreadable image, first {val.samples[1].path.name}: ")
+    assert line.endswith(f"their {objects} objects count as missed")
+    assert replace(found, unread=()).notes() == []

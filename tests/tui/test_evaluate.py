@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,23 @@ def test_it_says_what_was_scored_how_and_with_what_errors(
     assert first.startswith(f"4 images, {document['objects']} objects")
     assert ("--tta" in first) is tta
     assert ("what mAP50 would gain without its errors, by kind:" in rest) is tta
+
+
+def test_what_is_wrong_with_the_split_is_said_beside_the_scores(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, root = Path(options[0].partition("=")[2]), tmp_path / "data"
+    shutil.copytree(source, root)
+    gone, cut = sorted(demo.demo_root(str(root)).glob("JPEGImages/*val*"))[:2]
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:300])
+    told = [f"data.root={root}", "train.workers=0"]
+    assert evaluate_split(CONFIG, str(demo_weights()), None, "val", told, False, False, True) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert (document["images"], document["unread_images"]) == (3, 1)
+    assert [each["kind"] for each in document["problems"]] == ["missing image", "unreadable image"]
+    first, missing, unread = printed.err.splitlines()
+    assert first.startswith("val: 3 images, ")
+    assert missing.startswith("val: 1 x missing image, first in ")
+    assert cut.name in unread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,14 @@ def evaluate_split(
     as_json: bool,
 ) -> int:
     config = load_config(source, overrides)
-    from engine.scoring import evaluate_config
+    from engine import scoring
 
-    scores = evaluate_config(config, weights, split, code, counter("images"), tta, errors)
-    _report(scores, as_json, ", each looked at from all sides (--tta)" if tta else "", tta=tta)
+    found = scoring.evaluate_split(config, weights, split, code, counter("images"), tta, errors)
+    for line in found.notes():
+        print(line, file=sys.stderr)
+    problems = [{key: getattr(each, key) for key in ("kind", "path", "detail")} for each in found.problems]
+    how = ", each looked at from all sides (--tta)" if tta else ""
+    _report(found.scores, as_json, how, tta=tta, problems=problems, unread_images=len(found.unread))
     return 0
 
 
