@@ -50,7 +50,8 @@ class Evaluation:
 
     def _missed(self) -> str:
         paths = {problem.path for problem in self.unread}
-        objects = sum(len(sample.boxes) for sample in self.dataset.samples if str(sample.path) in paths)
+        lost = [sample for sample in self.dataset.samples if str(sample.path) in paths]
+        objects = sum(int((~(sample.difficult | sample.crowd)).sum()) for sample in lost)
         first = f"first {Path(self.unread[0].path).name}: {self.unread[0].detail}"
         return (
             f"{self.dataset.name}: {len(self.unread)} x unreadable image, {first}; "
