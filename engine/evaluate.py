@@ -87,9 +87,11 @@ def evaluate(
     classes: Sequence[str],
     *,
     errors: bool = False,
+    names: Sequence[str] = (),
 ) -> Scores:
     """Score detections against truths, matched by ``image_id``; an image without detections found nothing.
-    ``errors``: and say what each kind of error costs.
+    ``errors``: and say what each kind of error costs, the images called by their ``names`` (one for each
+    truth), or else by their ids.
 
     Difficult truths and crowds count neither as found nor as missed, in VOC's numbers and in COCO's.
     Raises ``ValueError`` where an image id stands twice or has no truth, or a label is no class.
@@ -106,7 +108,8 @@ def evaluate(
         for labels in (image.truth_labels, image.labels):
             if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):
                 raise ValueError(f"labels {labels.tolist()} of {len(classes)} classes")
-    return _score(images, classes, [truth.image_id for truth in truths] if errors else None)
+    called = names or [truth.image_id for truth in truths]
+    return _score(images, classes, called if errors else None)
 
 
 def evaluate_coco_files(truth: str | Path, detections: str | Path, *, errors: bool = False) -> Scores:

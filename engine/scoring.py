@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from .blueprint import Blueprint
 from .config import Config
 from .data.batches import BatchLoader
 from .data.opening import open_split
-from .data.sample import Dataset, Problem
+from .data.sample import Dataset, Problem, Sample
 from .data.summary import describe
 from .device import worker_count
 from .errors import UserError
@@ -111,7 +112,8 @@ def score_dataset(
     """AP of a network on a split; with ``errors``, what each kind of error costs."""
     unread: list[Problem] = []
     detections = predict_dataset(predictor, dataset, loader, progress, unread)
-    scores = evaluate(dataset.samples, detections, dataset.classes, errors=errors)
+    names = _file_names(dataset.samples)
+    scores = evaluate(dataset.samples, detections, dataset.classes, errors=errors, names=names)
     return Evaluation(scores, dataset, tuple(unread))
 
 
@@ -166,6 +168,13 @@ def evaluate_split(
         return score_dataset(predictor, dataset, loader, progress, errors=errors)
     finally:
         loader.close()
+
+
+def _file_names(samples: Sequence[Sample]) -> list[str]:
+    """What people know the pictures by; those of several folders that share a name, with the folder."""
+    counts = Counter(sample.path.name for sample in samples)
+    paths = [sample.path for sample in samples]
+    return [path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths]
 
 
 def _names(classes: Sequence[str]) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from engine import scoring
 from engine.config import load_config
-from engine.data.sample import Problem
+from engine.data.sample import Dataset, Problem, Sample
+from engine.evaluate import Detections
 from engine.predictor import make_predictor
 from engine.scoring import evaluation_loader, predict_dataset, score_dataset
 from engine.training.setup import Parts, put_together
@@ -60,3 +64,23 @@ def test_what_lies_on_an_unreadable_picture_is_missed_and_said(parts: Parts) -> 
     assert line.startswith(f"val: 2 x unreadable image, first {val.samples[1].path.name}: ")
     assert line.endswith(f"their {objects} objects count as missed")
     assert replace(found, unread=()).notes() == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"), [(["x/a.jpg", "x/b.jpg"], "a.jpg"), (["x/a.jpg", "y/a.jpg"], "x/a.jpg")]
+)
+def test_images_with_errors_are_called_by_their_files(
+    paths: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes, none = np.array([[1, 1, 30, 30]], np.float32), np.zeros(0, np.bool_)
+    empty = np.zeros((0, 4), np.float32)
+    samples = tuple(
+        Sample(Path(path), str(number), 40, 40, empty, none.astype(np.int64), none, none)
+        for number, path in enumerate(paths)
+    )
+    found = [Detections("0", boxes, [0.9], [0])]
+    monkeypatch.setattr(scoring, "predict_dataset", lambda *_: found)
+    nothing: Any = None
+    result = score_dataset(nothing, Dataset("val", ("cat",), samples, ()), nothing, errors=True)
+    assert result.scores.errors is not None
+    assert result.scores.errors.unlabelled == {expected: 1}
