@@ -25,8 +25,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError("no such config file", where=path, fix="name a .toml file, see configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", where=path) from None
+    except IsADirectoryError:
+        inside = path / "config.toml"
+        fix = f"name {inside}" if inside.is_file() else "name a .toml file, see configs/"
+        raise UserError("is a folder, not a config", where=path, fix=fix) from None
+    except UnicodeDecodeError:
+        raise UserError("is not UTF-8", where=path, fix="save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", where=path) from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"is not TOML: {error}", where=path, fix="mend that line") from None
     _resolve_paths(values, path.resolve().parent)

@@ -91,10 +91,14 @@ def test_an_unknown_key_comes_before_every_other_complaint(tmp_path: Path) -> No
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     assert "no such config file; name a .toml file" in complaint(tmp_path / "none.toml")
     assert "is not TOML" in complaint(written(tmp_path, "[train\nlr = 1"))
-    assert "cannot be read" in complaint(tmp_path)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert "is a folder, not a config; name a .toml file" in complaint(folder)
+    (folder / "config.toml").touch()
+    assert f"name {folder / 'config.toml'}" in complaint(folder)
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read" in complaint(binary)
+    assert "is not UTF-8" in complaint(binary)
 
 
 def test_overrides_are_toml_literals_and_bare_words_strings(tmp_path: Path) -> None:
