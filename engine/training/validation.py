@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from ..config import TrainConfig
+from ..data.sample import Problem
 from ..evaluate import evaluate
 from ..predictor import make_predictor
 from ..runs import events as ev
@@ -41,6 +42,8 @@ class Validation:
         """Validations since the best one."""
         self._patience = config.patience
         self._every = config.eval_every
+        self._unread: set[str] = set()
+        """Pictures that could not be read and were said."""
         self._parts = parts
         self._folder = folder
         self._group = group
@@ -82,12 +85,14 @@ class Validation:
         was_training = model.training
         compute = self._parts.compute.for_scores()
         predictor = make_predictor(model.eval(), self._parts.blueprint, self._parts.user, compute)
-        found = predict_dataset(predictor, val, loader)
+        unread: list[Problem] = []
+        found = predict_dataset(predictor, val, loader, unread=unread)
         model.train(was_training)
-        parts = self._group.collect(found)
+        parts = self._group.collect((found, unread))
         if not self._group.leads:
             return
-        scores = evaluate(val.samples, [one for part in parts for one in part], val.classes)
+        self._tell_unread([problem for _, problems in parts for problem in problems])
+        scores = evaluate(val.samples, [one for part, _ in parts for one in part], val.classes)
         best = scores.map50_95 > self.best
         self._waited = 0 if best else self._waited + 1
         if best:
@@ -108,3 +113,11 @@ class Validation:
                 best=best,
             )
         )
+
+    def _tell_unread(self, problems: Sequence[Problem]) -> None:
+        """Each picture once: it will not be read at the next validation either."""
+        for problem in problems:
+            if problem.path not in self._unread:
+                self._unread.add(problem.path)
+                text = f"validation: {problem.path} cannot be read ({problem.detail}): its objects are missed"
+                self._emit(ev.LogLine("warning", text))
