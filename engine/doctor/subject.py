@@ -101,7 +101,7 @@ def misspelt(user: UserFunctions) -> list[Finding]:
 def declared_loss_keys(source: Path) -> frozenset[str]:
     """The ``[loss]`` keys written in the config's own text."""
     try:
-        values = tomllib.loads(source.read_text(encoding="utf-8"))
+        values = tomllib.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return frozenset()
     table = values.get("loss")
