@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,13 @@ class Training:
                     where=self.folder.path,
                     fix=f"to train on from its weights: --set model.weights={self.folder.path}",
                 )
-            _check_same(load_config(self.folder.config), self.config)
+            kept = load_config(self.folder.config)
+            if not self.config.data.classes:  # the run's own config names those that the data had
+                self.config = _with_classes(self.config, kept.data.classes)
+            _check_same(kept, self.config)
         self.parts = put_together(self.config, self._state and self._state["blueprint"], self.group)
         if not resume:
+            self.config = _with_classes(self.config, self.parts.train.classes)
             self.folder = RunFolder.create(run_dir)
             text = dump_config(self.config)
             write_atomically(self.folder.config, lambda temporary: temporary.write_text(text))
@@ -209,6 +213,12 @@ def _with_code(config: Config, code: Path | None) -> Config:
     if code is None:
         return config
     return config.model_copy(update={"code": config.code.model_copy(update={"file": str(code.resolve())})})
+
+
+def _with_classes(config: Config, classes: Sequence[str]) -> Config:
+    """What was trained stands in the run's config, whatever the data's own files say later."""
+    data = config.data.model_copy(update={"classes": list(classes)})
+    return config.model_copy(update={"data": data})
 
 
 def _check_same(kept: Config, given: Config) -> None:

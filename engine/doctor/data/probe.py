@@ -50,7 +50,7 @@ def examine_data(config: Config) -> DataLook:
     look.outcome["data.labels"] = judge_labels(train)
     splits = [train]
     if config.data.val:
-        val = open_split(config.data, config.data.val, most=MOST)
+        val = open_split(config.data, config.data.val, most=MOST, trained=train.classes)
         look.outcome["data.labels"] += judge_labels(val)
         look.outcome["data.splits"] = _shared(train, val)
         splits += [val] if config.data.val != config.data.train else []
