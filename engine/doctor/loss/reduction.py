@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +24,7 @@ class Ratios:
     """A part of the loss under the four changes; 1 is unchanged.
 
     ``dup``: every image twice. ``pad``: as many empty images added. ``count``: three truths of one cost
-    instead of one (NaN where it was not measured). ``grid``: twice the columns, the same truths.
+    instead of one. ``grid``: twice the columns, the same truths. What is not finite was not measured.
     """
 
     dup: float
@@ -31,8 +32,19 @@ class Ratios:
     count: float
     grid: float
 
-    def kind(self, dense: bool) -> str:
-        """``batch``, ``positives`` or ``slots``; else what is wrong. ``dense``: it grows with the slots."""
+    @property
+    def measured(self) -> bool:
+        """Whether the batch could be changed at all: what is not finite then is no evidence of a divisor."""
+        return math.isfinite(self.dup) and math.isfinite(self.pad)
+
+    @property
+    def told(self) -> str:
+        grid = f", x{self.grid:.2g} on twice the cells" if math.isfinite(self.grid) else ""
+        return f"x{self.dup:.2g} for the batch twice, x{self.pad:.2g} with as many empty images{grid}"
+
+    def kinds(self, dense: bool) -> list[str]:
+        """Those of ``batch``, ``positives`` and ``slots`` that all measured ratios allow; else what is wrong.
+        ``dense``: it grows with the slots."""
         expected = {
             "batch": (1, 1, 1, 2) if dense else (1, 0.5, 3, 1),
             "positives": (1, 2, 1, 2) if dense else (1, 1, 1, 1),
@@ -40,13 +52,14 @@ class Ratios:
         }
         got = (self.dup, self.pad, self.count, self.grid)
         room = 0.2 if dense else 0.06
-        for kind, wanted in expected.items():
-            pairs = [(g, w) for g, w in zip(got, wanted, strict=True) if g == g]  # a NaN was not measured
-            if all(abs(g - w) <= room * w for g, w in pairs):
-                return kind
-        if abs(self.dup - 2) < 0.1:
-            return "sum"
-        return "other"
+        fitting = [
+            kind
+            for kind, wanted in expected.items()
+            if all(abs(g - w) <= room * w for g, w in zip(got, wanted, strict=True) if math.isfinite(g))
+        ]
+        if fitting:
+            return fitting
+        return ["sum"] if abs(self.dup - 2) < 0.1 else ["other"]
 
 
 def measure(trial: Trial) -> dict[str, Ratios]:
@@ -81,6 +94,7 @@ def _count_ratio(pairs: list[tuple[float, float]], part: str) -> float:
     if part not in ("lcls", "lobj"):
         return float("nan")
     ratios = [three / one for one, three in pairs if abs(one) > 1e-12]
+    ratios = [ratio for ratio in ratios if math.isfinite(ratio)]
     if not ratios:
         return float("nan")
     return ratios[0] if max(ratios) - min(ratios) < 0.06 * max(ratios) else 0.0
@@ -156,8 +170,11 @@ def _wide(head: Head) -> Head:
 def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[Finding]:
     """``declared``: the profile's reduction, None where the config's text does not set it; ``skip``: terms
     that are known to be wrong already."""
-    measured = {n: r for n, r in measure(trial).items() if {"noobj": "lobj"}.get(n, n) not in skip}
-    kinds = {name: ratios.kind(dense=name == "noobj") for name, ratios in measured.items()}
+    measured = {
+        n: r for n, r in measure(trial).items() if r.measured and {"noobj": "lobj"}.get(n, n) not in skip
+    }
+    possible = {name: ratios.kinds(dense=name == "noobj") for name, ratios in measured.items()}
+    kinds = {name: each[0] for name, each in possible.items()}
     sums = [name for name, kind in kinds.items() if kind == "sum"]
     if sums:
         terms = list(dict.fromkeys("lobj" if n == "noobj" else n for n in sums))
@@ -180,7 +197,7 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
         "positives": {"lcls": "positives", "lbox": "positives", "lobj": "positives", "noobj": "positives"},
         "mean": {"lcls": "positives", "lbox": "positives", "lobj": "slots", "noobj": "slots"},
     }
-    fits = [name for name, each in wanted.items() if all(kinds[part] == each[part] for part in kinds)]
+    fits = [name for name, each in wanted.items() if all(each[part] in possible[part] for part in kinds)]
     if declared in fits or (declared is None and fits):
         return [] if declared is not None or "batch" in fits else [profile_seen("reduction", fits[0])]
     if declared is None and all(_natural(part, kind) for part, kind in kinds.items()):
@@ -189,7 +206,7 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
         unlike = len({kind for part, kind in kinds.items() if part != "noobj"}) > 1
         return [replace(seen, severity="warning") if unlike else seen]
     against = wanted[declared or "batch"]
-    wrong = [part for part in kinds if kinds[part] != against[part]]
+    wrong = [part for part in kinds if against[part] not in possible[part]]
     terms = list(dict.fromkeys("lobj" if part == "noobj" else part for part in wrong))
     channels = tuple(c for c in ("conf", "x", "y", "w", "h", "class") if any(c in OWN[t] for t in terms))
     parts = []
@@ -197,14 +214,7 @@ def judge_reduction(trial: Trial, declared: str | None, skip: set[str]) -> list[
         name = {"noobj": "the no-object part of lobj", "lobj": "the object part of lobj"}.get(part, part)
         parts.append(f"{name} {_said(kinds[part], measured[part])}")
     text = "; ".join(parts) + (f", where reduction = {declared!r} is declared" if declared else "")
-    got = ", ".join(
-        (
-            f"{part}: x{r.dup:.2g} for the batch twice, x{r.pad:.2g} "
-            f"with as many empty images, x{r.grid:.2g} on twice the cells"
-        )
-        for part, r in measured.items()
-        if part in wrong
-    )
+    got = ", ".join(f"{part}: {measured[part].told}" for part in wrong)
     return [_finding(text, channels, terms, _expected(declared), got, _fix(declared))]
 
 
