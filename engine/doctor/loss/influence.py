@@ -217,7 +217,8 @@ def _needed(trial: Trial, term: str) -> set[str]:
 def target_sensitivity(trial: Trial, seed: int = 3, xy: float = 0.9) -> dict[str, dict[str, float]]:
     """Term -> target channel -> relative change of the term when that channel of the positives is moved.
 
-    ``mask`` empties every other positive slot as a whole; ``mask only`` its mask alone.
+    ``mask`` empties every other positive slot as a whole; ``mask only`` its mask alone. A term that moves by
+    itself, from call to call, is left out: its changes are no channel's.
     """
     preds = near(trial, seed, xy=xy)
     base = trial.values(preds)
@@ -229,9 +230,11 @@ def target_sensitivity(trial: Trial, seed: int = 3, xy: float = 0.9) -> dict[str
         for term, value in found.items():
             change = abs(after[term] - base[term])
             value[name] = 1.0 if change != change else change / (abs(base[term]) + 1e-9)
+    again = trial.values(preds)
     return {
         term: {name: change for name, change in value.items() if change > SAME}
         for term, value in found.items()
+        if not abs(again[term] - base[term]) > SAME * (abs(base[term]) + 1e-9)
     }
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
@@ -32,6 +34,10 @@ from .weight import judge_parts, judge_size_weight, judge_weight
 Results = Iterator[tuple[str, list[Finding]]]
 LEAP = 0.3
 """Share by which a loss on the same inputs changes from call to call only by a mistake."""
+CALLS = 12
+EVEN, UNEVEN = 5e-3, 1e-3
+"""Of the value: the least step that is believed to count calls (a slow average moves in nearly even steps
+too); of the step: by how much the others may differ."""
 SLOW = 0.06
 """Seconds a call: above it, the config's own heads are only looked at briefly (the uneven ones wholly)."""
 
@@ -268,7 +274,33 @@ def _remembered(trial: Trial) -> list[Finding]:
         for n in _moved(first, second)
         if abs(first[n] - second[n]) > LEAP * max(abs(first[n]), abs(second[n]))
     ]
-    return [_state_finding("error", moved, first[moved[0]], second[moved[0]])] if moved else []
+    if moved:
+        return [_state_finding("error", moved, first[moved[0]], second[moved[0]])]
+    return _counting(trial, preds) if _moved(first, second) else []
+
+
+def _counting(trial: Trial, preds: list[torch.Tensor]) -> list[Finding]:
+    """Whether a term goes up or down by one and the same step in every call on the same inputs: a factor
+    that counts the calls. What an average over the batches divides moves in steps of every size."""
+    runs = []
+    for _ in range(CALLS):
+        seed_everything()
+        runs.append(trial.values(preds))
+    counting = [name for name in TERMS if name in runs[0] and _even_steps([run[name] for run in runs])]
+    if not counting:
+        return []
+    name = counting[0]
+    found = _state_finding("error", counting, runs[0][name], runs[1][name])
+    text = f"{' '.join(counting)} depend on how often loss was called: every call adds the same step"
+    return [
+        replace(found, message=text, fix="no factor of loss counts its calls; the learning rate warms up")
+    ]
+
+
+def _even_steps(values: list[float]) -> bool:
+    steps = [after - before for before, after in pairwise(values)]
+    least = EVEN * max(abs(value) for value in values)
+    return all(abs(step) > least and abs(step - steps[0]) < UNEVEN * abs(steps[0]) for step in steps)
 
 
 def _random(trial: Trial) -> list[Finding]:

@@ -672,4 +672,21 @@ CASES = [
         ("def loss(pred, targets, head):\n", "KEPT = {}\n\n\ndef loss(pred, targets, head):\n"),
         to="loss",
     ),
+    fault(
+        "loss-counts-its-calls",
+        "vectorised",
+        "the confidence warms up inside the loss, over the calls",
+        (
+            'reduction="sum") / n\n\n    one_hot',
+            'reduction="sum") / n\n    lobj = lobj * warmed_up()\n\n    one_hot',
+        ),
+        (
+            "def loss(pred: Tensor",
+            "STEPS = [0]\n\n\ndef warmed_up() -> float:\n    STEPS[0] += 1\n"
+            "    return min(STEPS[0] / 200, 1.0)\n\n\n"
+            "def loss(pred: Tensor",
+        ),
+        to="loss",
+        channels="",
+    ),
 ]
