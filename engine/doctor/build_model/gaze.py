@@ -42,7 +42,9 @@ def judge_gaze(stage: Stage, run: Callable[[Tensor], list[Tensor]], seconds: flo
         head = stage.heads[k]
         slots = stage.layout.to_canonical_axes(preds[k], head, 5 + head.classes)[n, y, x]
         total = total + (slots * torch.randn(slots.shape, generator=g)).sum()
-    (moved,) = torch.autograd.grad(total, images)
+    (moved,) = torch.autograd.grad(total, images, allow_unused=True)
+    if moved is None:  # cut off from the picture: the parameters' gradients tell that
+        return []
     for k, head in enumerate(stage.heads):
         away: list[tuple[tuple[int, int], tuple[int, int]]] = []
         own = [n for n, (other, _) in enumerate(asked) if other == k]

@@ -57,3 +57,12 @@ def test_cells_that_look_at_their_own_place_or_at_no_place(
     norm: nn.Module, place: Callable[[Tensor], Tensor]
 ) -> None:
     assert judged(place, norm) == 0
+
+
+def test_a_part_without_gradient_says_nothing_of_where_it_looks() -> None:
+    features, head = nn.Conv2d(3, 8, STRIDE, STRIDE), nn.Conv2d(8, 14, 1)
+
+    def run(images: Tensor) -> list[Tensor]:
+        return [head(features(images).detach()).unflatten(1, (2, 7)).permute(0, 3, 4, 1, 2)]
+
+    assert judge_gaze(stage(), run, 0.0) == []
