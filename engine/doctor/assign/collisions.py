@@ -60,6 +60,51 @@ def judge_collisions(called: Called, stage: Stage, contested: Contest) -> list[F
     return [called.placed(finding)]
 
 
+def judge_bystanders(called: Called, stage: Stage) -> list[Finding]:
+    """A truth that nothing competes with has its slot, whatever two others do to each other.
+
+    The same truths without and with another one upon the first of one image and upon the last of the next.
+    All lie in cells apart: not even the next best anchor of the one that came too late is a bystander's.
+    """
+    base = scene(stage, [3, 3, 1], seed=47)
+    doubled = given(stage, _doubled(base.boxes), _doubled(base.labels))
+    bystanders = given(stage, _uncontested(base.boxes), _uncontested(base.labels))
+    mask = stage.layout.target.index("mask")
+    before, after = run_assign(called, stage, base), run_assign(called, stage, doubled)
+    lost = [
+        (k, *place)
+        for k, (was, now, own) in enumerate(zip(before, after, bystanders.positive, strict=True))
+        for place in ((was[..., mask] != 0) & own & (now[..., mask] == 0)).nonzero().tolist()
+    ]
+    return [_bystander(called, lost, sum(map(len, bystanders.boxes)))] if lost else []
+
+
+def _doubled(rows: list[Tensor]) -> list[Tensor]:
+    first, second, third = rows
+    return [torch.cat((first[:1], first)), torch.cat((second, second[-1:])), third]
+
+
+def _uncontested(rows: list[Tensor]) -> list[Tensor]:
+    first, second, third = rows
+    return [first[1:], second[:-1], third]
+
+
+def _bystander(called: Called, lost: list[tuple[int, ...]], count: int) -> Finding:
+    finding = Finding(
+        "error",
+        "assign.collisions",
+        "assign",
+        "where two truths want one slot, others lose theirs, though nothing competes with them",
+        tensor="targets",
+        channels=("mask",),
+        expected="only one of the two may lose; every other truth of the batch keeps its slot",
+        got=f"{len(lost)} of {count} other truths without their slot",
+        fix="pass over the one truth: continue, not break or return, where the slot is taken",
+        cell=lost[0][1:],
+    )
+    return called.placed(finding)
+
+
 def _holds(stage: Stage, made: Scene, image: int, slot: Slot, iou: int) -> bool:
     """Whether a slot holds this truth whole."""
     close = _close(stage, made, image, slot)

@@ -16,7 +16,7 @@ from ..findings import Finding
 from ..inputs import Scene, anchor_margin, generator, given, scene, uniform
 from ..stage import Stage
 from .calls import judge_empty, judge_inputs, judge_memory, raised_where
-from .collisions import judge_collisions
+from .collisions import judge_bystanders, judge_collisions
 from .explained import explain_place, explain_values
 from .further import confusable, judge_edges, judge_further
 from .run import TOLERANCE, run_assign, slots_of
@@ -78,7 +78,8 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         yield "assign.one_cell", [_erased(f) for f in wrong]
         if wrong:
             return
-    yield "assign.collisions", judge_collisions(called, stage, contested or Contest())
+    bystanders = judge_bystanders(called, stage)
+    yield "assign.collisions", bystanders or judge_collisions(called, stage, contested or Contest())
     yield "assign.inputs", judge_inputs(called, stage, single)
     yield "assign.empty", judge_empty(called, stage)
 

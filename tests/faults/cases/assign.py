@@ -343,4 +343,27 @@ CASES = [
         to="assign",
         channels="mask",
     ),
+    fault(
+        "assign-stops-at-a-taken-slot",
+        "looped",
+        "the truths after a contested one are lost with it",
+        (
+            "            slot = targets[b, gy, gx, best]\n",
+            "            slot = targets[b, gy, gx, best]\n            if slot[0] > 0:\n                break\n",
+        ),
+        to="assign",
+        channels="mask",
+    ),
+    fault(
+        "assign-returns-at-a-taken-slot",
+        "looped",
+        "the truths and images after a contested one are lost with it",
+        (
+            "            slot = targets[b, gy, gx, best]\n",
+            "            slot = targets[b, gy, gx, best]\n"
+            "            if slot[0] > 0:\n                return targets\n",
+        ),
+        to="assign",
+        channels="mask",
+    ),
 ]
