@@ -75,11 +75,20 @@ class Called:
 
         Raises ``Refusal`` where it raises.
         """
+        with torch.enable_grad():
+            return self._guarded(name, *arguments, **keywords)
+
+    def call_without_grad(self, name: str, *arguments: Any) -> Any:
+        """As ``call``, within ``torch.no_grad()``: so a trained network is used."""
+        with torch.no_grad():
+            return self._guarded(name, *arguments)
+
+    def _guarded(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         function = self.user.get(name)
         assert function is not None
         self._fits(name, function, len(arguments))
         try:
-            with warnings.catch_warnings(), torch.enable_grad():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return with_keywords(function, *arguments, **keywords)
         except (Refusal, Terminated):

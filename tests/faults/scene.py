@@ -194,7 +194,9 @@ def _decode(scene: Scene, function: Callable[..., Any], seed: int) -> Outcome:
             for p, h in zip(preds, scene.heads, strict=True)
         ]
         plain = [function(p, h) for p, h in zip(preds, scene.heads, strict=True)]
-        return [*plain, *(b.requires_grad for b in boxes), *preds]
+        with torch.no_grad():
+            bare = [function(p, h) for p, h in zip(preds, scene.heads, strict=True)]
+        return [*plain, *bare, *(b.requires_grad for b in boxes), *preds]
 
     return _guarded(run)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ...boxes import to_xyxy
 from ..calling import Called
 from ..findings import Finding, Table
 from ..inputs import decoded, noise
@@ -37,6 +39,7 @@ def probe_decode(called: Called, stage: Stage, tables: list[Table]) -> Results:
     yield "decode.values", [f for f in findings if f.probe == "decode.values"]
     if not findings:
         yield "decode.inputs", _inputs(called, stage)
+        yield "decode.grad", _without_grad(called, stage)
 
 
 def _expected(stage: Stage, k: int, pred: Tensor) -> Tensor:
@@ -194,6 +197,44 @@ def _inputs(called: Called, stage: Stage) -> list[Finding]:
         fix="assign to a copy: boxes = torch.empty_like(...), never pred[...] = ... or sigmoid_()",
     )
     return [called.placed(finding)]
+
+
+def _without_grad(called: Called, stage: Stage) -> list[Finding]:
+    """The same boxes within ``torch.no_grad()``, where detect calls it, as with gradients, where loss does.
+
+    Only those that lie in the picture as a whole: what sticks out may be cut where nothing is learnt.
+    """
+    head = stage.heads[0]
+    pred = noise(stage, BATCH, 1)[0]
+    handed = stage.layout.write_pred(pred, head)
+    usual = _canonical(called, stage, 0, pred)
+    given = called.call_without_grad("decode", handed.clone(), head)
+    if not isinstance(given, Tensor) or given.numel() != usual.numel():
+        return [called.placed(_grad_finding(BOX_NAMES, "another shape"))]
+    bare = stage.layout.to_canonical_axes(given.detach().float().contiguous(), head, 4)
+    corners = to_xyxy(usual)
+    whole = ((corners >= 0) & (corners <= 1)).all(-1, keepdim=True)
+    off = whole & ~((bare - usual).abs() <= TOLERANCE * (1 + usual.abs()))
+    if not bool(off.any()):
+        return []
+    at = tuple(off.any(-1).nonzero()[0].tolist())
+    names = tuple(name for c, name in enumerate(BOX_NAMES) if bool(off[..., c].any()))
+    got = f"{_four(bare[at])} without gradients, {_four(usual[at])} with them"
+    return [called.placed(replace(_grad_finding(names, got), cell=at))]
+
+
+def _grad_finding(names: tuple[str, ...], got: str) -> Finding:
+    return Finding(
+        "error",
+        "decode.grad",
+        "decode",
+        f"decode gives another {' '.join(names)} within torch.no_grad(): detect sees other boxes than loss",
+        tensor="pred",
+        channels=names,
+        expected="the same boxes with gradients and without",
+        got=got,
+        fix="no branch on torch.is_grad_enabled() or requires_grad; make pixels in detect",
+    )
 
 
 def cuts_gradient(called: Called, stage: Stage) -> tuple[str, ...]:

@@ -294,4 +294,18 @@ CASES = [
         channels="x y w h",
         keep=("assign", "decode", "detect"),
     ),
+    fault(
+        "decode-pixels-without-grad",
+        "looped",
+        "boxes in pixels where no gradient is asked for",
+        (
+            "    wh = anchors * torch.exp(pbox[..., 2:4]) / scale\n",
+            "    wh = anchors * torch.exp(pbox[..., 2:4]) / scale\n"
+            "    if not torch.is_grad_enabled():\n"
+            "        size = torch.tensor([head.input_w, head.input_h])\n"
+            "        xy, wh = xy * size, wh * size\n",
+        ),
+        to="decode",
+        channels="x y w h",
+    ),
 ]

@@ -397,4 +397,16 @@ CASES = [
         ),
         config={"loss": {"prior_pull": 12800}},
     ),
+    legitimate(
+        "decode-cut-without-grad",
+        "looped",
+        "where nothing is learnt boxes are cut to the picture",
+        (
+            "    return torch.cat([xy, wh], dim=-1)\n\n\ndef iou",
+            "    if not torch.is_grad_enabled():\n"
+            "        low, high = (xy - wh / 2).clamp(0, 1), (xy + wh / 2).clamp(0, 1)\n"
+            "        xy, wh = (low + high) / 2, high - low\n"
+            "    return torch.cat([xy, wh], dim=-1)\n\n\ndef iou",
+        ),
+    ),
 ]
