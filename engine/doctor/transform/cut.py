@@ -65,6 +65,41 @@ def judge_cut(shots: Sequence[Shot]) -> list[Finding]:
     ]
 
 
+def judge_whole(shots: Sequence[Shot]) -> list[Finding]:
+    """A box whose whole object is still there is not cut: where it was, the picture's sides were confused."""
+    wrong: dict[int, str] = {}
+    channels: set[str] = set()
+    for number, shot in enumerate(shots):
+        expected = _expected(shot)
+        if expected is None:
+            continue
+        for got, want, paint in zip(shot.boxes, expected, shot.paint, strict=True):
+            there = paint is not None and _overlap(paint, want) >= 0.8
+            inward = min(float((got - want)[:2].min()), float((want - got)[2:].min())) > -CLOSE
+            if not there or not inward or _area(got) <= 0 or _overlap(got, want) >= 0.7:
+                continue
+            wrong.setdefault(number, f"draw {number}: label {_text(got)}, where {_text(want)} is left")
+            for low, high, columns in EDGES:
+                if np.abs(got - want)[list(columns)].max() > CLOSE:
+                    channels |= {low, high}
+    if len(wrong) < 2:
+        return []
+    return [
+        Finding(
+            "error",
+            "transform.cut",
+            "transform",
+            f"boxes are cut though their objects are in the picture as a whole, in {len(wrong)} of "
+            f"{len(shots)} draws",
+            tensor="boxes",
+            channels=tuple(n for n in ("x", "y", "w", "h") if n in channels),
+            expected="the box of the whole object",
+            got=next(iter(wrong.values())),
+            fix="clip x to 0..width and y to 0..height: image.shape[:2] is height, width",
+        )
+    ]
+
+
 def judge_outside(call: Call, draws: int) -> list[Finding]:
     """Boxes along all borders that come to lie wholly beyond the returned picture have no area: one that does
     was clipped by another picture's sides, or not at all."""

@@ -12,7 +12,7 @@ from ..calling import Called
 from ..findings import Finding, Tensor
 from ..inputs import DRAW
 from ..subject import seed_everything
-from .cut import Call, judge_cut, judge_outside
+from .cut import Call, judge_cut, judge_outside, judge_whole
 from .explained import changes_of
 from .shots import GOOD, HUES, Shot, overlap, picture, visible
 from .tones import judge_tones
@@ -36,7 +36,8 @@ def probe_transform(called: Called) -> Results:
     if not corners:
         boxes = _boxes(shots, OFTEN)
         if not any(f.severity == "error" for f in boxes):
-            yield "transform.cut", (cut := judge_cut(shots) or judge_outside(_caller(called), SEEDS))
+            cut = judge_cut(shots) or judge_whole(shots) or judge_outside(_caller(called), SEEDS)
+            yield "transform.cut", cut
             if not cut and _boxes(shots, 0.0):  # labels left behind now and then: look longer
                 shots += [_shoot(called, seed) for seed in range(SEEDS, 3 * SEEDS)]
                 boxes = _boxes(shots, SELDOM)

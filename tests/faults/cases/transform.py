@@ -202,4 +202,16 @@ CASES = [
         to="transform",
         keep=("transform",),
     ),
+    fault(
+        "transform-clip-crossed",
+        "numpyish",
+        "x is clipped to the height and y to the width",
+        (
+            "    return image, boxes\n",
+            "    height, width = image.shape[:2]\n"
+            "    return image, np.clip(boxes, 0, np.array([height, width] * 2, boxes.dtype))\n",
+        ),
+        to="transform",
+        channels="x y w h",
+    ),
 ]
