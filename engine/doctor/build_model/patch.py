@@ -19,6 +19,8 @@ MOST = 12
 """Patches a head."""
 DEAF = 0.03
 """Of the strongest change: below it a cell does not answer."""
+MOSTLY, MANY_TIMES = 0.6, 2.5
+"""Share of the change about the patches in the right reading of the memory; its lead over the declared."""
 
 Cells = list[tuple[int, int]]
 Run = Callable[[Tensor], list[Tensor]]
@@ -43,16 +45,14 @@ def judge_patches(stage: Stage, run: Run) -> list[Finding]:
         own = _local(spread, cells)
         if own >= 0.75:
             continue
-        readings = itertools.permutations("yxac") if stage.layout.order.startswith("b") else ()
-        for order in readings:
-            if own <= 0.5 and _fits(_reread(stage, k, change, order), cells):
-                text = (
-                    f"the prediction lies in memory as [b {' '.join(order)}], but is "
-                    f"handed out as {stage.layout.order!r}: a view where a permute is wanted"
-                )
-                return [_patch_finding(text, stage, f"{own:.0%} of the patched cells moved most", k)]
+        if own <= 0.5 and (order := _order(stage, k, change, cells)):
+            text = (
+                f"the prediction lies in memory as [b {' '.join(order)}], but is "
+                f"handed out as {stage.layout.order!r}: a view where a permute is wanted"
+            )
+            return [_patch_finding(text, stage, f"{own:.0%} of the patched cells moved most", k)]
         for name, dims in MIRRORS:
-            if own <= 0.5 and _fits(spread.flip(dims), cells):
+            if own <= 0.5 and _fits(spread.flip(dims), cells, spread):
                 text = f"the grid is mirrored {name}: a change of the picture moves the cell opposite to it"
                 fix = f"no flip of the features or of the prediction along {'/'.join('byx'[d] for d in dims)}"
                 got = f"{own:.0%} of the patched cells moved most, nearly all of them in the mirrored grid"
@@ -102,6 +102,19 @@ def _spread(stage: Stage, k: int, change: Tensor) -> Tensor:
     return stage.layout.to_canonical_axes(change.contiguous(), head, 5 + head.classes).sum((-1, -2))
 
 
+def _order(stage: Stage, k: int, change: Tensor, cells: Cells) -> tuple[str, ...]:
+    """The order of the memory's axes that best puts the patches in their places; empty where none does."""
+    if not stage.layout.order.startswith("b"):
+        return ()
+    declared = _spread(stage, k, change)
+    shares = {
+        order: _share(spread, cells)
+        for order in itertools.permutations("yxac")
+        if _fits(spread := _reread(stage, k, change, order), cells, declared)
+    }
+    return max(shares, key=lambda order: shares[order], default=())
+
+
 def _reread(stage: Stage, k: int, change: Tensor, order: tuple[str, ...]) -> Tensor:
     head = stage.heads[k]
     sizes = {"y": head.grid_h, "x": head.grid_w, "a": head.anchor_count, "c": 5 + head.classes}
@@ -110,10 +123,25 @@ def _reread(stage: Stage, k: int, change: Tensor, order: tuple[str, ...]) -> Ten
     return view.permute(axes).sum((-1, -2))
 
 
-def _fits(spread: Tensor, cells: Cells) -> bool:
-    """Next to every patch in its place; on a small grid, where that may be chance, most of them exactly."""
+def _fits(spread: Tensor, cells: Cells, declared: Tensor) -> bool:
+    """Next to every patch in its place. On a small grid that may be chance: there most of them exactly, or
+    most of the whole change about the patches, of which little is there as ``declared``."""
     _, h, w = spread.shape
-    return _local(spread, cells) >= 0.9 and (h * w >= 40 or _local(spread, cells, room=0) >= 0.5)
+    if _local(spread, cells) < 0.9:
+        return False
+    if h * w >= 40 or _local(spread, cells, room=0) >= 0.5:
+        return True
+    share = _share(spread, cells)
+    return share >= MOSTLY and share >= MANY_TIMES * _share(declared, cells)
+
+
+def _share(spread: Tensor, cells: Cells) -> float:
+    """Of the whole change, what lies in the patched cells and next to them."""
+    near = [
+        spread[n, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].sum() / spread[n].sum().clamp(min=1e-12)
+        for n, (y, x) in enumerate(cells)
+    ]
+    return float(torch.stack(near).mean())
 
 
 def _local(spread: Tensor, cells: Cells, room: int = 1) -> float:
