@@ -117,19 +117,6 @@ def score_dataset(
     return Evaluation(scores, dataset, tuple(unread))
 
 
-def evaluate_config(
-    config: Config,
-    weights: str | None,
-    split: str = "",
-    code: Path | None = None,
-    progress: Progress | None = None,
-    tta: bool = False,
-    errors: bool = False,
-) -> Scores:
-    """The scores of ``evaluate_split`` alone."""
-    return evaluate_split(config, weights, split, code, progress, tta, errors).scores
-
-
 def evaluate_split(
     config: Config,
     weights: str | None,

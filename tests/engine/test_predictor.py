@@ -20,7 +20,7 @@ from engine.nets.weights import read_description, read_tensors, save_weights
 from engine.predictor import demo_weights, find_weights, load_predictor
 from engine.runs.importing.importer import import_log
 from engine.runs.listing import newest
-from engine.scoring import evaluate_config
+from engine.scoring import evaluate_split
 from engine.training.session import Training
 from engine.yolo.views import SYMMETRIES
 
@@ -114,7 +114,7 @@ def test_images_of_any_size_in_one_batch(run: tuple[Path, Path]) -> None:
 
 
 def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
-    scores = evaluate_config(load_config(run[1]), str(run[0]))
+    scores = evaluate_split(load_config(run[1]), str(run[0])).scores
     assert scores.images == 6
     document = scores.to_json()
     assert set(document["per_class"]) == {"red", "blue"}
@@ -163,7 +163,7 @@ def test_weights_that_know_no_symmetry_are_not_looked_at_from_all_sides(run: tup
 
 def test_a_split_is_scored_from_all_sides(run: tuple[Path, Path]) -> None:
     config = load_config(run[1])
-    assert evaluate_config(config, str(run[0]), tta=True).images == 6
+    assert evaluate_split(config, str(run[0]), tta=True).scores.images == 6
 
 
 def test_what_does_not_fit_is_refused(run: tuple[Path, Path], tmp_path: Path) -> None:
@@ -174,6 +174,6 @@ def test_what_does_not_fit_is_refused(run: tuple[Path, Path], tmp_path: Path) ->
         load_predictor(str(tmp_path / "text.safetensors"))
     config = load_config(run[1], ['data.classes=["red", "blue", "green"]'])
     with pytest.raises(UserError, match="knows the classes red, blue"):
-        evaluate_config(config, str(run[0]))
+        evaluate_split(config, str(run[0]))
     with pytest.raises(UserError, match=r"names no data\.val"):
-        evaluate_config(load_config(run[1], ["data.val="]), str(run[0]))
+        evaluate_split(load_config(run[1], ["data.val="]), str(run[0]))

@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.nets import onnx as nets_onnx
 from engine.nets.weights import save_weights
 from engine.predictor import Predictor, demo_weights, load_predictor
-from engine.scoring import evaluate_config
+from engine.scoring import evaluate_split
 
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -160,8 +160,8 @@ def test_eval_takes_it(tmp_path: Path) -> None:
     anchors = (((2.0, 2.0), (4.0, 3.0)),)
     weights = fresh(tmp_path / "w.safetensors", config, ("red", "blue"), anchors)
     export_onnx(load_predictor(str(weights), device="cpu"), tmp_path / "w.onnx")
-    ours = evaluate_config(config, str(weights)).to_json()
-    theirs = evaluate_config(config, str(tmp_path / "w.onnx")).to_json()
+    ours = evaluate_split(config, str(weights)).scores.to_json()
+    theirs = evaluate_split(config, str(tmp_path / "w.onnx")).scores.to_json()
     assert theirs["map50"] == pytest.approx(ours["map50"], abs=1e-6)
     assert theirs["objects"] == ours["objects"] > 0
 

@@ -22,7 +22,7 @@ from engine.runs import events as ev
 from engine.runs.choosing import chosen_run
 from engine.runs.snapshots import load as load_snapshot
 from engine.runs.store import RunFolder, RunReader
-from engine.scoring import evaluate_config
+from engine.scoring import evaluate_split
 from engine.training.session import Training
 
 
@@ -289,5 +289,5 @@ def test_the_last_validation_is_what_eval_says_in_any_precision(tiny_config: Pat
     last = of_kind(events, ev.EvaluationDone)[-1]
     assert last.map50 > 0
     (tmp_path / "run/checkpoints/best.safetensors").unlink()
-    scores = evaluate_config(load_config(tmp_path / "run/config.toml"), str(tmp_path / "run"))
+    scores = evaluate_split(load_config(tmp_path / "run/config.toml"), str(tmp_path / "run")).scores
     assert (scores.map50, scores.map50_95) == (last.map50, last.map50_95)
