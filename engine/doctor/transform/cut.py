@@ -44,9 +44,7 @@ def judge_cut(shots: Sequence[Shot]) -> list[Finding]:
             if _area(due) < LEAST and _area(seen) < 3 * LEAST:
                 continue
             wrong.setdefault(number, f"draw {number}: label {_text(got)}, where {_text(due)} is left")
-            for low, high, columns in EDGES:
-                if np.abs(seen - due)[list(columns)].max() > CLOSE:
-                    channels |= {low, high}
+            channels |= _displaced(seen, due)
     if len(wrong) < 2:
         return []
     return [
@@ -57,7 +55,7 @@ def judge_cut(shots: Sequence[Shot]) -> list[Finding]:
             f"boxes that the border cuts come back wrong, in {len(wrong)} of {len(shots)} draws, while "
             "whole ones are right",
             tensor="boxes",
-            channels=tuple(n for n in ("x", "y", "w", "h") if n in channels),
+            channels=tuple(n for n in "xywh" if n in channels),
             expected="what is left of the box within the returned picture, or no area",
             got=next(iter(wrong.values())),
             fix="move the boxes first, then clip x to 0..width and y to 0..height of the returned picture",
@@ -79,9 +77,7 @@ def judge_whole(shots: Sequence[Shot]) -> list[Finding]:
             if not there or not inward or _area(got) <= 0 or _overlap(got, want) >= 0.7:
                 continue
             wrong.setdefault(number, f"draw {number}: label {_text(got)}, where {_text(want)} is left")
-            for low, high, columns in EDGES:
-                if np.abs(got - want)[list(columns)].max() > CLOSE:
-                    channels |= {low, high}
+            channels |= _displaced(got, want)
     if len(wrong) < 2:
         return []
     return [
@@ -92,12 +88,18 @@ def judge_whole(shots: Sequence[Shot]) -> list[Finding]:
             f"boxes are cut though their objects are in the picture as a whole, in {len(wrong)} of "
             f"{len(shots)} draws",
             tensor="boxes",
-            channels=tuple(n for n in ("x", "y", "w", "h") if n in channels),
+            channels=tuple(n for n in "xywh" if n in channels),
             expected="the box of the whole object",
             got=next(iter(wrong.values())),
             fix="clip x to 0..width and y to 0..height: image.shape[:2] is height, width",
         )
     ]
+
+
+def _displaced(box: np.ndarray, wanted: np.ndarray) -> set[str]:
+    """The channels of the edges that are not where they should be; both ``[4]`` corners in pixels."""
+    off = np.abs(box - wanted)
+    return {name for low, high, columns in EDGES if off[list(columns)].max() > CLOSE for name in (low, high)}
 
 
 def judge_outside(call: Call, draws: int) -> list[Finding]:
