@@ -52,6 +52,11 @@ class Blueprint:
     def input_wh(self) -> tuple[int, int]:
         return self.model.input_wh
 
+    @property
+    def fused(self) -> bool:
+        """Whether each truth was learnt at several slots, so that several tell of one object."""
+        return self.model.assign == "multi"
+
     def heads(self) -> tuple[Head, ...]:
         width, height = self.input_wh
         strides = head_strides(self.model)

@@ -92,7 +92,9 @@ class Predictor:
     ) -> list[Tensor]:
         images = images.to(self.compute.device)
         if len(self.views) == 1:
-            return self.detector.detect(self._predict(images), sizes, conf=conf, iou=iou)
+            return self.detector.detect(
+                self._predict(images), sizes, conf=conf, iou=iou, fused=self.blueprint.fused
+            )
         found = [self._looked(view, images, conf / len(self.views), iou) for view in self.views]
         merge = partial(merged, iou=iou, conf=conf, most=MOST)
         return [
@@ -118,7 +120,11 @@ class Predictor:
         across, down = view.size((width, height))
         # as if the input were the picture: only so does a mirrored letterbox lie exactly where it was
         rows = self.detector.at((across, down)).detect(
-            self._predict(view.of(images)), [(down, across)] * len(images), conf=conf, iou=iou
+            self._predict(view.of(images)),
+            [(down, across)] * len(images),
+            conf=conf,
+            iou=iou,
+            fused=self.blueprint.fused,
         )
         return [torch.cat((view.back(each[:, :4], width, height), each[:, 4:]), dim=1) for each in rows]
 

@@ -84,7 +84,8 @@ class ModelConfig(Section):
     """Channels of the compact network's stem; its stages hold 2, 4 and 8 times as many."""
     assign: Literal["best", "multi"] = "best"
     """best: cell of the centre, anchor of best w/h IoU (YOLOv2). multi: also the two nearest cells,
-    and every anchor whose w/h ratio to the truth is below ``assign_ratio``."""
+    and every anchor whose w/h ratio to the truth is below ``assign_ratio``; slots that agree then speak
+    together in detection."""
     assign_ratio: Annotated[float, Field(gt=1)] = 4.0
     weights: PathString = ""
     """A .safetensors file, Darknet's .weights or a run to start from; empty: random."""

@@ -144,11 +144,18 @@ class Detector:
         return terms
 
     def detect(
-        self, pred: Pred, sizes: Sequence[tuple[int, int]], *, conf: float = 0.25, iou: float = 0.45
+        self,
+        pred: Pred,
+        sizes: Sequence[tuple[int, int]],
+        *,
+        conf: float = 0.25,
+        iou: float = 0.45,
+        fused: bool = False,
     ) -> list[Tensor]:
         """One ``[M, 6]`` an image: x1, y1, x2, y2 in pixels of the original, score, class.
 
-        ``sizes``: (height, width) of the originals.
+        ``sizes``: (height, width) of the originals. ``fused``: what slots say together counts; a user's own
+        ``detect`` decides that itself.
         """
         user = self.user.get("detect")
         if user is not None:
@@ -161,7 +168,7 @@ class Detector:
             for declared, head in zip(self.as_list(pred), self.heads, strict=True)
         ]
         softmax = self.profile.classes == "softmax"
-        return detect(preds, boxes, self.heads, sizes, softmax=softmax, conf=conf, iou=iou)
+        return detect(preds, boxes, self.heads, sizes, softmax=softmax, conf=conf, iou=iou, fused=fused)
 
     def _canonical(self, pred: Pred) -> list[Tensor]:
         return [self.layout.read_pred(p, h) for p, h in zip(self.as_list(pred), self.heads, strict=True)]

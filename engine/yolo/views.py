@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..boxes import nms_per_class, pairwise_iou
+from ..boxes import nms_per_class
+from .fusion import agreement, mean_boxes
 
 Symmetry = Literal["flip_x", "flip_y", "transpose"]
 """What leaves an object what it is: the names of the augmentations that a training draws."""
@@ -66,8 +67,7 @@ def merged(found: Sequence[Tensor], iou: float, conf: float, most: int) -> Tenso
     axes -> those of all together, strongest first, at most ``most``, none below ``conf``.
 
     NMS over all of them at ``iou``. What is kept becomes the mean of the boxes that agree with it, weighted
-    by score (weighted boxes fusion, Solovyev et al. 2019, https://arxiv.org/abs/1910.13302, section 3), and
-    its score the mean over the views, a view without such a box counting as 0.
+    by score, and its score the mean over the views, a view without such a box counting as 0.
     """
     rows = torch.cat([*found])
     views = torch.arange(len(found), device=rows.device).repeat_interleave(
@@ -75,15 +75,11 @@ def merged(found: Sequence[Tensor], iou: float, conf: float, most: int) -> Tenso
     )
     boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
     kept = nms_per_class(boxes, scores, labels.long(), iou)
-    agreeing = (labels[kept, None] == labels) & (pairwise_iou(boxes[kept], boxes) >= max(AGREES, iou))
-    # a box of no area overlaps nothing, itself included
-    agreeing[torch.arange(len(kept), device=kept.device), kept] = True
-    weights = torch.where(agreeing, scores, scores.new_zeros(()))
-    place = weights @ boxes / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    weights = agreement(boxes, scores, labels, kept, max(AGREES, iou))
     strongest = weights.new_zeros(len(kept), len(found)).scatter_reduce(
         1, views.expand_as(weights), weights, "amax"
     )
     score = strongest.mean(1)
-    together = torch.cat((place, score[:, None], labels[kept, None]), dim=1)
+    together = torch.cat((mean_boxes(boxes, weights), score[:, None], labels[kept, None]), dim=1)
     order = score.argsort(descending=True, stable=True)
     return together[order][:most][score[order][:most] >= conf]

@@ -2,12 +2,14 @@
 
     python tests/benchmarks/ensemble.py CONFIG RUN RUN ... --split NAME [--set a.b=c ...]
 
-For each run its mAP as it is and with test-time augmentation; then of all runs' detections merged, the same
-two. What many looks of many runs still miss, no longer or luckier training of the same kind will find.
+For each run its mAP as it is (where slots speak together, ``model.assign = "multi"``, before it with each
+slot for itself) and with test-time augmentation; then of all runs' detections merged, the same two. What many
+looks of many runs still miss, no longer or luckier training of the same kind will find.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,12 @@ def together(runs: list[list[Detections]]) -> list[Detections]:
     return made
 
 
+def unfused(predictor: Predictor) -> Predictor:
+    """As if each truth had been learnt at one slot."""
+    model = predictor.blueprint.model.model_copy(update={"assign": "best"})
+    return replace(predictor, blueprint=replace(predictor.blueprint, model=model))
+
+
 def show(name: str, dataset: Dataset, found: list[Detections]) -> None:
     scores = evaluate(dataset.samples, found, dataset.classes).to_json()
     print(f"{name:40} mAP50 {scores['map50']:.3f}  mAP50-95 {scores['map50_95']:.3f}", flush=True)
@@ -59,6 +67,8 @@ def main(
     alone, around = [], []
     for run in runs:
         predictor = load_predictor(run, config=values)
+        if predictor.blueprint.fused:
+            show(f"{run}, each slot for itself", dataset, found(unfused(predictor)))
         alone.append(found(predictor))
         around.append(found(predictor.looking_all_ways()))
         show(run, dataset, alone[-1])

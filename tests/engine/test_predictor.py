@@ -113,6 +113,26 @@ def test_images_of_any_size_in_one_batch(run: tuple[Path, Path]) -> None:
         assert (rows[:, 3] <= image.shape[0] + 1e-3).all()
 
 
+def test_slots_speak_together_where_each_truth_was_learnt_at_several(run: tuple[Path, Path]) -> None:
+    predictor = load_predictor(str(run[0]))
+    alone, together = (
+        replace(
+            predictor,
+            blueprint=replace(
+                predictor.blueprint, model=predictor.blueprint.model.model_copy(update={"assign": rule})
+            ),
+        )
+        for rule in ("best", "multi")
+    )
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    pred, size = alone._predict(torch.from_numpy(alone.prepare(image)).permute(2, 0, 1)[None]), [(96, 96)]
+    for predictor, fused in ((alone, False), (together, True)):
+        (expected,) = predictor.detector.detect(pred, size, conf=0.0, fused=fused)
+        torch.testing.assert_close(torch.from_numpy(predictor.detect([image], conf=0.0)[0]), expected)
+    strongest = [float(p.detect([image], conf=0.0)[0][0, 4]) for p in (alone, together)]
+    assert strongest[1] < strongest[0]
+
+
 def test_a_split_is_scored(run: tuple[Path, Path]) -> None:
     scores = evaluate_split(load_config(run[1]), str(run[0])).scores
     assert scores.images == 6
