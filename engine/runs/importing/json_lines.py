@@ -27,7 +27,8 @@ class JsonLinesReader:
     name = "json"
 
     def __init__(self) -> None:
-        self._last: int | None = None
+        self._fractions = False
+        """Whether an epoch so far was no whole number."""
 
     def read(self, text: str, line: int) -> list[Point] | None:
         start = text.find("{")
@@ -54,6 +55,8 @@ class JsonLinesReader:
         for key in ("epoch", "Epoch"):
             if (number := values.pop(key, None)) is not None:
                 place.epoch = _whole(number)
+                place.part = number.value % 1 if place.epoch is not None else None
+                self._fractions |= bool(place.part)
         steps = [values.pop(key, None) for key in ("iter", "iteration", "global_step", "step")]
         step = next((each for each in steps if each is not None), None)
         place.iteration = _whole(step) if step is not None else None
@@ -65,6 +68,8 @@ class JsonLinesReader:
             role(n) in ("score", "map", "map50", "map50_95", "seconds", "data", "none") for n in values
         )
         point = Point(line, values, place)
+        if self._fractions:
+            point.whole_epoch = place.count_what_is_behind()
         if mode in ("val", "test") or (
             scores_alone and any(role(n) not in ("seconds", "data", "none") for n in values)
         ):

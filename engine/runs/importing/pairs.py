@@ -268,10 +268,8 @@ class PairReader:
         if place.epoch is None and self._context.epoch is not None:
             place.epoch, place.epochs = self._context.epoch, self._context.epochs
         point = Point(line, {}, place, parsed.phase, clock=parsed.clock)
-        if self._fractions and place.epoch is not None and place.part is not None:
-            # Hugging Face's trainer: epochs that are behind it. 0.1 lies in the first, 1.0 is its end.
-            point.whole_epoch = place.part == 0 and place.epoch > 0
-            place.epoch = max(1, place.epoch + (place.part > 0))
+        if self._fractions:
+            point.whole_epoch = place.count_what_is_behind()
         if parsed.bar is not None:
             point.elapsed, point.update = parsed.bar.elapsed, True
         for name, value, unit in parsed.pairs:

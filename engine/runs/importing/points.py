@@ -21,6 +21,15 @@ class Position:
     part: float | None = None
     """What the epoch has behind its decimal point, where it has one."""
 
+    def count_what_is_behind(self) -> bool:
+        """Hugging Face's trainer prints the epochs that are behind it: 0.1 lies in the first, 1.0 is its end.
+        Makes the epoch the one that the line lies in; whether it ends it."""
+        if self.epoch is None or self.part is None:
+            return False
+        ends = self.part == 0 and self.epoch > 0
+        self.epoch = max(1, self.epoch + (self.part > 0))
+        return ends
+
 
 @dataclass(slots=True)
 class Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,19 @@ def test_mmengines_prefix_makes_no_keras_of_it(tmp_path: Path) -> None:
     ]
     done = imported(tmp_path, "".join(lines))
     assert (done.format, len(done.epochs), done.unread) == ("pairs", 3, 0)
+
+
+def test_json_lines_that_count_parts_of_epochs(tmp_path: Path) -> None:
+    rows = []
+    for i in range(1, 31):
+        rows.append({"loss": round(3 / i, 4), "epoch": i / 10, "step": i})
+        if i % 10 == 0:
+            rows.append({"eval_loss": 4 / i, "epoch": i / 10, "step": i})
+    done = imported(tmp_path, "".join(json.dumps(row) + "\n" for row in rows))
+    assert [(each["epoch"], each["complete"]) for each in done.epochs] == [(1, True), (2, True), (3, True)]
+    assert [each["loss"] for each in done.epochs] == [0.3, 0.15, 0.1]
+    assert [each["eval_loss"] for each in done.epochs] == pytest.approx([0.4, 0.2, 4 / 30], abs=1e-3)
+    assert done.findings == []
 
 
 @pytest.mark.parametrize("steps", [30, 27])
