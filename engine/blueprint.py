@@ -53,6 +53,11 @@ class Blueprint:
         return self.model.input_wh
 
     @property
+    def stretched(self) -> bool:
+        """Whether pictures fill the input, whatever their shape."""
+        return self.model.stretched
+
+    @property
     def fused(self) -> bool:
         """Whether each truth was learnt at several slots, so that several tell of one object."""
         return self.model.assign == "multi"
@@ -80,6 +85,7 @@ class Blueprint:
             self.model.assign,
             self.model.assign_ratio,
             user or UserFunctions(),
+            self.stretched,
         )
 
     def network(self, user: UserFunctions | None = None) -> nn.Module:

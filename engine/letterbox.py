@@ -1,4 +1,4 @@
-"""The letterbox's geometry: a picture scaled into the input without changing its shape, and back."""
+"""How a picture lies in the input, and back: scaled without changing its shape, or stretched to fill it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ class Letterbox:
     input_h: int
     source_w: int
     source_h: int
+    stretch: bool = False
 
     @classmethod
-    def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
-        """Centred, scaled up too where the source is smaller."""
+    def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int], stretch: bool = False) -> Letterbox:
+        """Centred, scaled up too where the source is smaller. ``stretch``: each side for itself."""
         (source_w, source_h), (input_w, input_h) = source_wh, input_wh
         scale = min(input_w / source_w, input_h / source_h)
+        if stretch:
+            return cls(scale, 0, 0, input_w, input_h, input_w, input_h, source_w, source_h, stretch)
         new_w = min(max(round(source_w * scale), 1), input_w)
         new_h = min(max(round(source_h * scale), 1), input_h)
         left, top = (input_w - new_w) // 2, (input_h - new_h) // 2

@@ -19,7 +19,6 @@ from .data.letterbox import letterbox
 from .data.sample import Image
 from .device import Compute, choose_compute
 from .errors import UserError
-from .layout import Head
 from .nets.darknet.beside import class_names, is_darknets, names_refused, need_cfg
 from .nets.darknet.cfg import read_cfg
 from .nets.darknet.heads import class_count
@@ -27,7 +26,7 @@ from .nets.darknet.plan import make_plan
 from .nets.onnx import OnnxNetwork, is_onnx
 from .nets.weights import load_exactly, read_description
 from .runs.folder import RunFolder
-from .yolo.detect import MOST, undo_letterbox
+from .yolo.detect import MOST, clipped, undo_letterbox
 from .yolo.detector import Detector, Pred
 from .yolo.plugin import UserFunctions, blaming, load_functions
 from .yolo.views import PLAIN, View, merged, views_of
@@ -65,7 +64,7 @@ class Predictor:
 
     def prepare(self, image: Image) -> Image:
         """A BGR image of any size -> the network's input, RGB uint8 ``[H, W, 3]``."""
-        boxed, _ = letterbox(image, self.blueprint.input_wh)
+        boxed, _ = letterbox(image, self.blueprint.input_wh, self.blueprint.stretched)
         return cv2.cvtColor(boxed, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
     def detect_prepared(
@@ -74,33 +73,49 @@ class Predictor:
         """As ``detect``, of what ``prepare`` made; ``sizes``: the originals' (height, width)."""
         # channels last in memory as they come from OpenCV: the network's own format on every device
         batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2)
-        found = self.detect_inputs(batch, sizes, conf, iou)
+        found = self.detect_inputs(batch, sizes, conf, iou, one_class=True)
         return [each.float().cpu().numpy() for each in found]
 
     @torch.no_grad()
     def detect_inputs(
-        self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
+        self,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        conf: float,
+        iou: float,
+        one_class: bool = False,
     ) -> list[Tensor]:
         """uint8 RGB inputs ``[B, 3, H, W]``, already letterboxed, and the originals' (height, width).
 
-        Raises ``UserError`` where a function of the user's raises."""
+        ``one_class``: of each slot its strongest alone, for eyes; a score wants them all. Raises
+        ``UserError`` where a function of the user's raises."""
         with blaming(self.detector.user):
-            return self._detect_inputs(images, sizes, conf, iou)
+            return self._detect_inputs(images, sizes, conf, iou, one_class)
 
     def _detect_inputs(
-        self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], conf: float, iou: float, one_class: bool
     ) -> list[Tensor]:
         images = images.to(self.compute.device)
         if len(self.views) == 1:
-            return self.detector.detect(
-                self._predict(images), sizes, conf=conf, iou=iou, fused=self.blueprint.fused
-            )
-        found = [self._looked(view, images, conf / len(self.views), iou) for view in self.views]
+            return self._found(self.detector, images, sizes, conf, iou, one_class)
+        found = [self._looked(view, images, conf / len(self.views), iou, one_class) for view in self.views]
         merge = partial(merged, iou=iou, conf=conf, most=MOST)
         return [
-            _on_original(merge(looks), self.detector.heads[0], size)
+            _on_original(merge(looks), self.detector, size)
             for looks, size in zip(zip(*found, strict=True), sizes, strict=True)
         ]
+
+    def _found(
+        self,
+        detector: Detector,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        conf: float,
+        iou: float,
+        one_class: bool,
+    ) -> list[Tensor]:
+        pred, fused = self._predict(images), self.blueprint.fused
+        return detector.detect(pred, sizes, conf=conf, iou=iou, fused=fused, one_class=one_class)
 
     def _predict(self, images: Tensor) -> Pred:
         inputs = images.contiguous(memory_format=self.compute.memory_format)
@@ -114,18 +129,13 @@ class Predictor:
             )
         return pred
 
-    def _looked(self, view: View, images: Tensor, conf: float, iou: float) -> list[Tensor]:
+    def _looked(self, view: View, images: Tensor, conf: float, iou: float, one_class: bool) -> list[Tensor]:
         """What is found from one view, in pixels of the input as it came."""
         width, height = self.blueprint.input_wh
         across, down = view.size((width, height))
         # as if the input were the picture: only so does a mirrored letterbox lie exactly where it was
-        rows = self.detector.at((across, down)).detect(
-            self._predict(view.of(images)),
-            [(down, across)] * len(images),
-            conf=conf,
-            iou=iou,
-            fused=self.blueprint.fused,
-        )
+        detector, sizes = self.detector.at((across, down)), [(down, across)] * len(images)
+        rows = self._found(detector, view.of(images), sizes, conf, iou, one_class)
         return [torch.cat((view.back(each[:, :4], width, height), each[:, 4:]), dim=1) for each in rows]
 
     def looking_all_ways(self) -> Predictor:
@@ -148,10 +158,12 @@ class Predictor:
         return width == height or not fixed
 
 
-def _on_original(rows: Tensor, head: Head, size: tuple[int, int]) -> Tensor:
+def _on_original(rows: Tensor, detector: Detector, size: tuple[int, int]) -> Tensor:
     """Rows in pixels of the input -> of the original picture of ``size`` (height, width)."""
+    head = detector.heads[0]
     scale = rows.new_tensor([head.input_w, head.input_h] * 2)
-    return torch.cat((undo_letterbox(rows[:, :4] / scale, head, size), rows[:, 4:]), dim=1)
+    boxes = undo_letterbox(rows[:, :4] / scale, head, size, detector.stretch)
+    return clipped(torch.cat((boxes, rows[:, 4:]), dim=1), size)
 
 
 def load_predictor(

@@ -72,7 +72,14 @@ def evaluation_loader(
     """Every image once, letterboxed; ``cache`` pays where a split is scored again and again. ``rank``: the
     images of one of several that score together."""
     return BatchLoader(
-        dataset, blueprint.input_wh, batch_size, workers=workers, cache=cache, rank=rank, ranks=ranks
+        dataset,
+        blueprint.input_wh,
+        batch_size,
+        workers=workers,
+        cache=cache,
+        rank=rank,
+        ranks=ranks,
+        stretch=blueprint.stretched,
     )
 
 

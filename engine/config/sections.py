@@ -82,6 +82,9 @@ class ModelConfig(Section):
     lie on its cell's border (YOLOv4; decode ``yolov2``); empty: 1."""
     width: Annotated[int, Field(ge=4, le=256)] = 24
     """Channels of the compact network's stem; its stages hold 2, 4 and 8 times as many."""
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """How pictures come into the input. letterbox: at their shape, grey around. stretch: each side for
+    itself, bilinear, as AlexeyAB's Darknet and OpenCV do; a Darknet network's cfg says which."""
     assign: Literal["best", "multi"] = "best"
     """best: cell of the centre, anchor of best w/h IoU (YOLOv2). multi: also the two nearest cells,
     and every anchor whose w/h ratio to the truth is below ``assign_ratio``; slots that agree then speak
@@ -96,6 +99,10 @@ class ModelConfig(Section):
         if min([value] if isinstance(value, int) else value) < 32:
             raise ValueError("an input side is at least 32 pixels")
         return value
+
+    @property
+    def stretched(self) -> bool:
+        return self.resize == "stretch"
 
     @property
     def input_wh(self) -> tuple[int, int]:

@@ -18,15 +18,18 @@ MOST_SIZES = 10_000
 """More objects than this change the third digit of an anchor at most; a random part of them is used."""
 
 
-def fit_anchors(dataset: Dataset, input_wh: tuple[int, int], count: int, seed: int = 0) -> Sizes:
+def fit_anchors(
+    dataset: Dataset, input_wh: tuple[int, int], count: int, seed: int = 0, stretch: bool = False
+) -> Sizes:
     """``[count, 2]`` widths and heights in input pixels, smallest area first.
 
-    Every object's size is scaled through the letterbox first. Objects weigh 1 / sqrt(their class's count):
-    the mean of AP counts each class alike, and unweighted k-means spends every anchor on the commonest class
-    (on BCCD three anchors leave out the white cells, one object in thirteen and a third of the score).
+    Every object's size is scaled through the letterbox first (``stretch``: with the picture's sides). Objects
+    weigh 1 / sqrt(their class's count): the mean of AP counts each class alike, and unweighted k-means spends
+    every anchor on the commonest class (on BCCD three anchors leave out the white cells, one object in
+    thirteen and a third of the score).
     Raises ``UserError`` where the split has no objects.
     """
-    sizes, labels = fitted_sizes(dataset, input_wh), _labels(dataset)
+    sizes, labels = fitted_sizes(dataset, input_wh, stretch), _labels(dataset)
     if not len(sizes):
         raise UserError(
             f"split {dataset.name!r} has no objects to fit anchors to",

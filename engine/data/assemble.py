@@ -91,13 +91,17 @@ class Assembler:
         cache: Literal["auto", "ram", "none"],
         use_difficult: bool,
         shared: bool,
+        stretch: bool = False,
     ) -> None:
         self._dataset = dataset
+        self._stretch = stretch
         self._seed = seed
         self._encode = encode
         self._transform = transform
         # the user's transform wants the picture itself, at its own size
-        self._decoded = DecodedImages(dataset.samples, largest, "none" if transform else cache, shared)
+        self._decoded = DecodedImages(
+            dataset.samples, largest, "none" if transform else cache, shared, stretch
+        )
         self._planner = Planner(dataset.samples, self._decoded, augment, seed, use_difficult)
         self._canvases = Canvases()
 
@@ -206,7 +210,7 @@ class Assembler:
         with _global_seeds(seed):
             result = self._transform(image, boxes.copy())
         image, boxes = _checked(result, len(labels))
-        place = Letterbox.fit(_size(image), _size(canvas))
+        place = Letterbox.fit(_size(image), _size(canvas), self._stretch)
         _frame(image, place, canvas)
         boxes = place.boxes_to_input(
             np.clip(boxes, 0, [image.shape[1], image.shape[0]] * 2).astype(np.float32)
@@ -231,7 +235,7 @@ def _frame(image: Image, place: Letterbox, canvas: Image) -> None:
     right, bottom = place.left + place.new_w, place.top + place.new_h
     grey_around(canvas, place.left, place.top, right, bottom)
     inner = canvas[place.top : bottom, place.left : right]
-    cv2.cvtColor(resized(image, place.new_w, place.new_h), cv2.COLOR_BGR2RGB, dst=inner)
+    cv2.cvtColor(resized(image, place.new_w, place.new_h, place.stretch), cv2.COLOR_BGR2RGB, dst=inner)
 
 
 def _checked(result: object, boxes: int) -> tuple[Image, Floats]:

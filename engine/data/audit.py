@@ -176,7 +176,7 @@ def _pair(sample: Sample, classes: Sequence[str], first: int, second: int, overl
 def _split(dataset: Dataset, config: Config, stride: int, rotated: int) -> SplitAudit:
     labels = np.concatenate([sample.labels for sample in dataset.samples])
     counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
-    small = (fitted_sizes(dataset, config.model.input_wh) < stride).all(axis=1)
+    small = (fitted_sizes(dataset, config.model.input_wh, config.model.stretched) < stride).all(axis=1)
     return SplitAudit(
         name=dataset.name,
         images=len(dataset),
@@ -225,11 +225,13 @@ def _without_labels(dataset: Dataset, data: DataConfig) -> list[Problem]:
 
 def _anchors(config: Config, train: Dataset, strides: Sequence[int]) -> AnchorAudit:
     model = config.model
-    sizes = fitted_sizes(train, model.input_wh)
+    sizes = fitted_sizes(train, model.input_wh, model.stretched)
     if isinstance(model.anchors, str):
         count = model.anchor_count * len(strides)
         fitted = (
-            fit_anchors(train, model.input_wh, count, config.train.seed) if len(sizes) else np.zeros((0, 2))
+            fit_anchors(train, model.input_wh, count, config.train.seed, model.stretched)
+            if len(sizes)
+            else np.zeros((0, 2))
         )
         pixels = [(float(w), float(h)) for w, h in fitted]
     else:

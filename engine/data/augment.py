@@ -9,7 +9,7 @@ detector will see.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -102,11 +102,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture goes on a canvas. ``turned``: its rows become columns before all else."""
+    """Where a picture goes on a canvas. ``turned``: its rows become columns before all else. ``linear``: how
+    it is scaled (``resized``)."""
 
     x: Span
     y: Span
     turned: bool = False
+    linear: bool = False
 
     def boxes(self, boxes: Floats) -> Floats:
         """``[N, 4]`` x1, y1, x2, y2, mapped and put back in order."""
@@ -128,7 +130,8 @@ class Placement:
         grey_around(canvas, x.start, y.start, x.stop, y.stop)
         if self.turned:  # a view: what is not seen of it need not be moved
             image = image.swapaxes(0, 1)
-        part = _scaled(image[y.first : y.last, x.first : x.last], x.stop - x.start, y.stop - y.start)
+        part = image[y.first : y.last, x.first : x.last]
+        part = _scaled(part, x.stop - x.start, y.stop - y.start, self.linear)
         if x.mirrored or y.mirrored:
             part = cv2.flip(part, -1 if x.mirrored and y.mirrored else int(x.mirrored))  # type: ignore[assignment]
         colour.paint(part, canvas[y.start : y.stop, x.start : x.stop])
@@ -162,11 +165,14 @@ class Picture:
     width: float
     height: float
     turned: bool = False
+    linear: bool = False
 
     def transposed(self) -> Picture:
         """Rows become columns. The boxes stay those of the picture as it lies."""
         across, down = self.size
-        return Picture((down, across), self.boxes, self.labels, self.height, self.width, not self.turned)
+        return replace(
+            self, size=(down, across), width=self.height, height=self.width, turned=not self.turned
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +204,7 @@ def window(
         Span.placed(picture.size[0], at_x * (area[0] - width), width, area[0], flip_x),
         Span.placed(picture.size[1], at_y * (area[1] - height), height, area[1], flip_y),
         picture.turned,
+        picture.linear,
     )
 
 
@@ -206,6 +213,7 @@ def letterboxed(picture: Picture, place: Letterbox) -> tuple[Tile, Floats, Ints]
     placement = Placement(
         Span.placed(picture.size[0], place.left, place.new_w, place.input_w, False),
         Span.placed(picture.size[1], place.top, place.new_h, place.input_h, False),
+        linear=picture.linear,
     )
     tile = Tile((0, 0, place.input_w, place.input_h), placement, Colour(None))
     return tile, placement.boxes(picture.boxes), picture.labels
@@ -241,14 +249,15 @@ def _moved(picture: Picture, place: Letterbox, augment: AugmentConfig, rng: np.r
     return Placement(
         Span.placed(picture.size[0], left, width, place.input_w, flip_x),
         Span.placed(picture.size[1], top, height, place.input_h, flip_y),
+        linear=picture.linear,
     )
 
 
-def _scaled(seen: Image, width: int, height: int) -> Image:
+def _scaled(seen: Image, width: int, height: int, linear: bool) -> Image:
     """A part of a picture, of a transposed one too: that is scaled as it lies in memory and turned then."""
     if seen.strides[0] >= seen.strides[1]:
-        return resized(seen, width, height)
-    return cv2.transpose(resized(seen.swapaxes(0, 1), height, width))  # type: ignore[return-value]
+        return resized(seen, width, height, linear)
+    return cv2.transpose(resized(seen.swapaxes(0, 1), height, width, linear))  # type: ignore[return-value]
 
 
 def _areas(boxes: Floats) -> Floats:

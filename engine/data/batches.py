@@ -81,6 +81,7 @@ class BatchLoader:
     the cache, nor the step at which an iteration starts changes a bit. With several ``ranks``, ``batch_size``
     is of all of them together and each loads its slice of every batch (of the ordered ones: every so many-th
     image). ``stride``: of the coarsest head; inputs of other sizes than the declared one are multiples of it.
+    ``stretch``: pictures fill the input, each side scaled for itself.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class BatchLoader:
         pin_memory: bool = False,
         rank: int = 0,
         ranks: int = 1,
+        stretch: bool = False,
     ) -> None:
         if not len(dataset):
             raise UserError(f"split {dataset.name!r} has no images", fix="see `yolotui data check`")
@@ -126,6 +128,7 @@ class BatchLoader:
             cache,
             use_difficult,
             shared=workers > 0,
+            stretch=stretch,
         )
         cores = core_count()
         if workers == 0 and cores > 1:

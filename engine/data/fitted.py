@@ -40,9 +40,11 @@ class DecodedImages:
         input_wh: tuple[int, int],
         mode: Literal["auto", "ram", "none"],
         shared: bool,
+        stretch: bool = False,
     ) -> None:
         self._samples = samples
-        self._reductions = [_reduction(sample, input_wh) for sample in samples]
+        self._stretch = stretch
+        self._reductions = [self._smallest(sample, input_wh) for sample in samples]
         self._store: torch.Tensor | None = None
         if mode == "none" or not samples:
             return
@@ -68,7 +70,11 @@ class DecodedImages:
 
     def place(self, index: int, input_wh: tuple[int, int]) -> Letterbox:
         sample = self._samples[index]
-        return Letterbox.fit((sample.width, sample.height), input_wh)
+        return Letterbox.fit((sample.width, sample.height), input_wh, self._stretch)
+
+    def place_reduced(self, index: int, input_wh: tuple[int, int]) -> Letterbox:
+        """As ``place``, of the picture as ``load`` gives it."""
+        return Letterbox.fit(self.size(index), input_wh, self._stretch)
 
     def reduction(self, index: int) -> int:
         """How many times smaller than the stored picture ``load`` gives it."""
@@ -92,6 +98,12 @@ class DecodedImages:
             filled[index] = 1  # after the pixels: another process may be looking
         return slot
 
+    def _smallest(self, sample: Sample, input_wh: tuple[int, int]) -> int:
+        if self._stretch:  # the network was made for pixels that nothing has averaged
+            return 1
+        place = Letterbox.fit((sample.width, sample.height), input_wh)
+        return reduction((sample.width, sample.height), (place.new_w, place.new_h))
+
     def _decode(self, index: int) -> Image:
         sample, factor = self._samples[index], self.reduction(index)
         image = read_image(sample.path, factor)
@@ -101,11 +113,6 @@ class DecodedImages:
                 sample.path, f"is {size} px, was {sample.width}x{sample.height} when opened"
             )
         return image
-
-
-def _reduction(sample: Sample, input_wh: tuple[int, int]) -> int:
-    place = Letterbox.fit((sample.width, sample.height), input_wh)
-    return reduction((sample.width, sample.height), (place.new_w, place.new_h))
 
 
 def _free_memory(shared: bool) -> int:
@@ -125,11 +132,11 @@ def _zeros(count: int, shared: bool) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
-def fitted_sizes(dataset: Dataset, input_wh: tuple[int, int]) -> NDArray[np.float64]:
+def fitted_sizes(dataset: Dataset, input_wh: tuple[int, int], stretch: bool = False) -> NDArray[np.float64]:
     """``[N, 2]`` widths and heights in input pixels of all objects that count: no crowds, none difficult."""
     sizes = [np.zeros((0, 2))]
     for sample in dataset.samples:
         boxes = sample.boxes[~(sample.crowd | sample.difficult)]
-        place = Letterbox.fit((sample.width, sample.height), input_wh)
+        place = Letterbox.fit((sample.width, sample.height), input_wh, stretch)
         sizes.append((boxes[:, 2:] - boxes[:, :2]) * np.array([place.scale_x, place.scale_y]))
     return np.concatenate(sizes)

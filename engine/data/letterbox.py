@@ -1,4 +1,4 @@
-"""Pictures through the letterbox: scaled into the network's input, grey around them."""
+"""Pictures into the network's input: through the letterbox, grey around them, or stretched."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ GREY = 114
 """The colour of the borders."""
 
 
-def resized(image: Image, width: int, height: int) -> Image:
+def resized(image: Image, width: int, height: int, linear: bool = False) -> Image:
     """Linear down to half the size, where every source pixel still counts; area averaging below that, which
-    is no slower only there."""
+    is no slower only there. ``linear``: whatever the size, as Darknet and OpenCV's networks are given."""
     if image.shape[:2] == (height, width):
         return image
-    far = 2 * width < image.shape[1] or 2 * height < image.shape[0]
+    far = not linear and (2 * width < image.shape[1] or 2 * height < image.shape[0])
     kind = cv2.INTER_AREA if far else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=kind)  # type: ignore[return-value]
 
 
-def letterbox(image: Image, input_wh: tuple[int, int]) -> tuple[Image, Letterbox]:
-    """``[H, W, 3]`` uint8 -> ``[input_h, input_w, 3]``, centred on grey, and how it was placed."""
-    place = Letterbox.fit((image.shape[1], image.shape[0]), input_wh)
-    return framed(resized(image, place.new_w, place.new_h), place), place
+def letterbox(image: Image, input_wh: tuple[int, int], stretch: bool = False) -> tuple[Image, Letterbox]:
+    """``[H, W, 3]`` uint8 -> ``[input_h, input_w, 3]``, on grey or stretched, and how it was placed."""
+    place = Letterbox.fit((image.shape[1], image.shape[0]), input_wh, stretch)
+    return framed(resized(image, place.new_w, place.new_h, place.stretch), place), place
 
 
 def grey_around(canvas: Image, left: int, top: int, right: int, bottom: int) -> None:

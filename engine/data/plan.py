@@ -70,9 +70,7 @@ class Planner:
             return Plan(draw, input_wh, [(draw.index, tile)], boxes, labels, place)
         drawn = tile_indices(rng, draw.index, len(self.truths))
         indices = [self._readable(index, unreadable) for index in drawn]
-        pictures = [
-            self._picture(index, Letterbox.fit(self._decoded.size(index), input_wh)) for index in indices
-        ]
+        pictures = [self._picture(index, self._decoded.place_reduced(index, input_wh)) for index in indices]
         tiles, boxes, labels = mosaic(pictures, input_wh, self._augment, rng)
         return Plan(draw, input_wh, list(zip(indices, tiles, strict=True)), boxes, labels, place)
 
@@ -85,7 +83,7 @@ class Planner:
         boxes, labels = self.truths[index]
         factor = self._decoded.reduction(index)
         own = boxes if factor == 1 else boxes / boxes.dtype.type(factor)
-        return Picture(self._decoded.size(index), own, labels, place.new_w, place.new_h)
+        return Picture(self._decoded.size(index), own, labels, place.new_w, place.new_h, linear=place.stretch)
 
 
 def _trained_on(sample: Sample, use_difficult: bool) -> tuple[Floats, Ints]:

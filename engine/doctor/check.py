@@ -72,7 +72,7 @@ def check(
         bench = Bench(called, stages(blueprint.detector()))
         bench.keep("config", {"code.import": broken} if path else {})
         bench.keep("data", data.outcome)
-        contested, slots = examine_slots(data, blueprint.detector().heads)
+        contested, slots = examine_slots(data, blueprint.detector())
         bench.keep("data", slots)
         bench.keep("config", {"config.training": examine_settings(config, images)})
         if user is not None:

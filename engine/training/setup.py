@@ -95,6 +95,7 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
         pin_memory=compute.device.type == "cuda",
         rank=group.rank,
         ranks=group.size,
+        stretch=blueprint.stretched,
     )
     if loader.note:
         notes.append(loader.note)
@@ -126,7 +127,13 @@ def _blueprint(config: Config, train: Dataset, kept: dict[str, Any] | None, note
     table = declared_anchors(config.model)
     if table is None:
         count = config.model.anchor_count
-        pixels = fit_anchors(train, config.model.input_wh, count * len(strides), config.train.seed)
+        pixels = fit_anchors(
+            train,
+            config.model.input_wh,
+            count * len(strides),
+            config.train.seed,
+            config.model.stretched,
+        )
         # smallest anchors to the finest grid; a few digits, so that the config shows what is used
         table = tuple(
             tuple((round(float(w) / stride, 4), round(float(h) / stride, 4)) for w, h in group)
@@ -145,7 +152,9 @@ def _report_anchors(blueprint: Blueprint, train: Dataset, strides: tuple[int, ..
         for stride, anchors in zip(strides, blueprint.anchors, strict=True)
         for w, h in anchors
     ]
-    recall, mean = best_possible_recall(fitted_sizes(train, blueprint.input_wh), np.array(pixels))
+    recall, mean = best_possible_recall(
+        fitted_sizes(train, blueprint.input_wh, blueprint.stretched), np.array(pixels)
+    )
     shown = ", ".join(f"{w:.0f}x{h:.0f}" for w, h in pixels)
     notes.append(
         f"anchors {shown} px: best possible recall {recall:.3f} at IoU 0.5, mean best IoU {mean:.3f}"

@@ -59,10 +59,11 @@ class Detector:
     rule: Rule = "best"
     ratio: float = 4.0
     user: UserFunctions = field(default_factory=UserFunctions)
+    stretch: bool = False
+    """Whether pictures were stretched into the input, not letterboxed."""
 
     def to(self, device: object) -> Detector:
-        heads = tuple(head.to(device) for head in self.heads)
-        return Detector(heads, self.layout, self.profile, self.rule, self.ratio, self.user)
+        return replace(self, heads=tuple(head.to(device) for head in self.heads))
 
     def at(self, input_wh: tuple[int, int]) -> Detector:
         """The same on an input of that width and height: grids of another size, the same anchors."""
@@ -75,7 +76,7 @@ class Detector:
 
     def without_user(self) -> Detector:
         """The reference alone, under the same layout and profile."""
-        return Detector(self.heads, self.layout, self.profile, self.rule, self.ratio)
+        return replace(self, user=UserFunctions())
 
     def one_or_list(self, values: Sequence[Any]) -> Any:
         """What a user's function is given: the thing itself with one head, a list with several."""
@@ -151,11 +152,12 @@ class Detector:
         conf: float = 0.25,
         iou: float = 0.45,
         fused: bool = False,
+        one_class: bool = False,
     ) -> list[Tensor]:
         """One ``[M, 6]`` an image: x1, y1, x2, y2 in pixels of the original, score, class.
 
-        ``sizes``: (height, width) of the originals. ``fused``: what slots say together counts; a user's own
-        ``detect`` decides that itself.
+        ``sizes``: (height, width) of the originals. ``fused``: what slots say together counts;
+        ``one_class``: of a slot its strongest alone. A user's own ``detect`` decides both itself.
         """
         user = self.user.get("detect")
         if user is not None:
@@ -168,7 +170,18 @@ class Detector:
             for declared, head in zip(self.as_list(pred), self.heads, strict=True)
         ]
         softmax = self.profile.classes == "softmax"
-        return detect(preds, boxes, self.heads, sizes, softmax=softmax, conf=conf, iou=iou, fused=fused)
+        return detect(
+            preds,
+            boxes,
+            self.heads,
+            sizes,
+            softmax=softmax,
+            conf=conf,
+            iou=iou,
+            fused=fused,
+            stretch=self.stretch,
+            one_class=one_class,
+        )
 
     def _canonical(self, pred: Pred) -> list[Tensor]:
         return [self.layout.read_pred(p, h) for p, h in zip(self.as_list(pred), self.heads, strict=True)]

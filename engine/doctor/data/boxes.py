@@ -61,9 +61,9 @@ def doubles(datasets: Sequence[Dataset]) -> list[Finding]:
     return found
 
 
-def small(train: Dataset, heads: Sequence[Head]) -> list[Finding]:
+def small(train: Dataset, heads: Sequence[Head], stretch: bool) -> list[Finding]:
     stride = min(head.stride for head in heads)
-    sizes = fitted_sizes(train, (heads[0].input_w, heads[0].input_h))
+    sizes = fitted_sizes(train, (heads[0].input_w, heads[0].input_h), stretch)
     count = int((sizes < stride).all(axis=1).sum())
     if not count:
         return []
@@ -83,15 +83,17 @@ def small(train: Dataset, heads: Sequence[Head]) -> list[Finding]:
     ]
 
 
-def contest(train: Dataset, heads: Sequence[Head]) -> Contest:
-    """Counted on the letterboxed pictures, before augmentation; crowds and difficult ones left out."""
+def contest(train: Dataset, heads: Sequence[Head], stretch: bool) -> Contest:
+    """Counted on the letterboxed (``stretch``: stretched) pictures, before augmentation; crowds and difficult
+    ones left out."""
     width, height = heads[0].input_w, heads[0].input_h
     rows: list[NDArray[np.float64]] = []
     for number, sample in enumerate(train.samples):
         boxes = sample.boxes[~(sample.crowd | sample.difficult)]
         if len(boxes) < 1:
             continue
-        placed = Letterbox.fit((sample.width, sample.height), (width, height)).boxes_to_input(boxes)
+        box = Letterbox.fit((sample.width, sample.height), (width, height), stretch)
+        placed = box.boxes_to_input(boxes)
         centre, size = (placed[:, :2] + placed[:, 2:]) / 2, placed[:, 2:] - placed[:, :2]
         rows.append(np.concatenate((np.full((len(boxes), 1), number), centre, size), axis=1))
     if not rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from ...data.demo import CLASSES, demo_root
 from ...data.fitted import fitted_sizes
 from ...data.opening import open_split
 from ...data.sample import Dataset
-from ...layout import Head
 from ...nets.registry import head_strides
+from ...yolo.detector import Detector
 from ..bench import Outcome
 from ..findings import Finding
 from .boxes import Contest, contest, crowded, doubles, small
@@ -63,12 +62,16 @@ def examine_data(config: Config) -> DataLook:
     return look
 
 
-def examine_slots(look: DataLook, heads: Sequence[Head]) -> tuple[Contest, Outcome]:
+def examine_slots(look: DataLook, detector: Detector) -> tuple[Contest, Outcome]:
     """The truths against the detector's grids: which are below a cell, which want one slot."""
     if look.train is None:
         return Contest(), {}
-    found = contest(look.train, heads)
-    return found, {"data.small": small(look.train, heads), "data.contested": crowded(look.train, found)}
+    heads, stretch = detector.heads, detector.stretch
+    found = contest(look.train, heads, stretch)
+    return found, {
+        "data.small": small(look.train, heads, stretch),
+        "data.contested": crowded(look.train, found),
+    }
 
 
 def _shared(train: Dataset, val: Dataset) -> list[Finding]:
@@ -113,14 +116,15 @@ def _balance(train: Dataset) -> list[Finding]:
 
 
 def _anchors(config: Config, train: Dataset, look: DataLook) -> list[Finding]:
-    sizes = fitted_sizes(train, config.model.input_wh)
+    sizes = fitted_sizes(train, config.model.input_wh, config.model.stretched)
     if not len(sizes):
         return []
     strides = head_strides(config.model)
     table = declared_anchors(config.model)
     if table is None:
         count = config.model.anchor_count
-        pixels = fit_anchors(train, config.model.input_wh, count * len(strides), config.train.seed)
+        total, seed = count * len(strides), config.train.seed
+        pixels = fit_anchors(train, config.model.input_wh, total, seed, config.model.stretched)
         groups = [pixels[k * count : (k + 1) * count] for k in range(len(strides))]
         look.anchors = tuple(
             tuple((round(float(w) / stride, 4), round(float(h) / stride, 4)) for w, h in group)

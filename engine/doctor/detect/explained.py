@@ -53,7 +53,7 @@ def _undone_way(stage: Stage) -> Way:
     width, height = stage.input_wh
 
     def way(box: Tensor, size: tuple[int, int]) -> Tensor:
-        place = Letterbox.fit((size[1], size[0]), (width, height))
+        place = Letterbox.fit((size[1], size[0]), (width, height), stage.detector.stretch)
         pixels = to_xyxy(box) * torch.tensor([width, height] * 2, dtype=torch.float32)
         return torch.from_numpy(place.boxes_to_source(pixels.numpy()))
 
@@ -63,7 +63,7 @@ def _undone_way(stage: Stage) -> Way:
 def _fits(value: Tensor, got: Tensor, size: tuple[int, int], stage: Stage, axis: list[int]) -> bool:
     height, width = size
     limit = torch.tensor([width, height, width, height], dtype=torch.float32)
-    place = Letterbox.fit((width, height), stage.input_wh)
+    place = Letterbox.fit((width, height), stage.input_wh, stage.detector.stretch)
     near = 0.6 + 1.2 / min(place.scale_x, place.scale_y)
     near = min(near, 0.02 * float(value.abs().max()) + 1e-3)
     cut = torch.minimum(value.clamp(min=0), limit)
@@ -79,7 +79,7 @@ def _ways(stage: Stage) -> list[tuple[str, str, tuple[str, ...], Way]]:
     whole = torch.tensor([width, height, width, height], dtype=torch.float32)
 
     def placed(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        place = Letterbox.fit((size[1], size[0]), (width, height))
+        place = Letterbox.fit((size[1], size[0]), (width, height), stage.detector.stretch)
         offset = torch.tensor([place.left, place.top] * 2, dtype=torch.float32)
         return offset, torch.tensor([place.scale_x, place.scale_y] * 2, dtype=torch.float32)
 

@@ -27,7 +27,7 @@ class Pictures:
     def tolerance(self, stage: Stage, image: int) -> float:
         """One pixel of rounding in the input is free, wherever it is magnified to."""
         height, width = self.sizes[image]
-        place = Letterbox.fit((width, height), stage.input_wh)
+        place = Letterbox.fit((width, height), stage.input_wh, stage.detector.stretch)
         return 0.7 + 1.3 / min(place.scale_x, place.scale_y)
 
 
@@ -64,7 +64,7 @@ def _inside(stage: Stage, size: tuple[int, int], number: int) -> tuple[Tensor, T
         best = best or (box, free)
     assert best is not None
     # no anchor fits: a box in the middle
-    place = Letterbox.fit((width, height), stage.input_wh)
+    place = Letterbox.fit((width, height), stage.input_wh, stage.detector.stretch)
     side = [0.3 * place.new_w / place.input_w, 0.45 * place.new_h / place.input_h]
     box = torch.tensor([[0.5 + 0.07 * side[0], 0.5 - 0.11 * side[1], *side]])
     return box, _undone(box, stage, size)
@@ -72,7 +72,7 @@ def _inside(stage: Stage, size: tuple[int, int], number: int) -> tuple[Tensor, T
 
 def _undone(boxes: Tensor, stage: Stage, size: tuple[int, int]) -> Tensor:
     """Corners in pixels of the original, not clipped."""
-    place = Letterbox.fit((size[1], size[0]), stage.input_wh)
+    place = Letterbox.fit((size[1], size[0]), stage.input_wh, stage.detector.stretch)
     pixels = to_xyxy(boxes) * boxes.new_tensor([*stage.input_wh, *stage.input_wh])
     return torch.from_numpy(place.boxes_to_source(pixels.numpy()))
 

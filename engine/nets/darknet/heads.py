@@ -51,6 +51,8 @@ def settings_of(plan: Plan) -> dict[str, dict[str, Any]]:
         "strides": [head.stride for head in heads],
         "anchors": [[list(anchor) for anchor in head.anchors] for head in heads],
         "scale_xy": [head.scale_xy for head in heads],
+        # AlexeyAB's key and default, as OpenCV does it too; pjreddie's letterboxes whatever the cfg says
+        "resize": "letterbox" if plan.cfg.net.flag("letter_box") else "stretch",
     }
     if len(heads[0].anchors) <= MOST_ANCHORS:  # more are used as they stand, but not fitted
         model["anchor_count"] = len(heads[0].anchors)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 from engine.config import AugmentConfig
 from engine.data.batches import Batch, BatchLoader
 from engine.data.draws import epoch_draws, step_draws
+from engine.data.images import read_image
 from engine.data.sample import Dataset, Problem, Sample
 from engine.data.voc import read_voc
 from engine.errors import UserError
+from engine.scoring import CacheMode
 
 EVERYTHING = AugmentConfig(
     flip_x=0.5, flip_y=0.5, scale=0.2, translate=0.1, hue=0.1, saturation=0.5, gain=0.1, mosaic=0.5
@@ -96,9 +99,32 @@ def test_a_batch(data: Dataset) -> None:
     assert batch.labels[0].dtype == torch.int64
 
 
-def test_images_are_rgb(data: Dataset) -> None:
-    import cv2
+@pytest.mark.parametrize("cache", ["none", "ram"])
+@pytest.mark.parametrize("augment", [None, AugmentConfig(scale=0, flip_x=0)])
+def test_stretched_pictures_fill_the_input(
+    data: Dataset, cache: CacheMode, augment: AugmentConfig | None
+) -> None:
+    loader = BatchLoader(data, (32, 16), 4, cache=cache, augment=augment, stretch=True)
+    for batch in (next(loader.ordered_batches()), next(loader.train_batches(0, 1))):
+        sample = data.samples[batch.indices[0]]
+        image = cv2.resize(read_image(sample.path), (32, 16))[..., ::-1]  # linear, though four times smaller
+        np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0), image)
+        x1, y1, x2, y2 = sample.boxes[0]
+        expected = [(x1 + x2) / 128, (y1 + y2) / 96, (x2 - x1) / 64, (y2 - y1) / 48]
+        torch.testing.assert_close(batch.boxes[0][0], torch.tensor(expected, dtype=torch.float32))
 
+
+def test_stretched_mosaics_keep_boxes_on_their_pixels(data: Dataset) -> None:
+    """Boxes of a mosaic are of the objects' stretched size, or cut."""
+    augment = AugmentConfig(mosaic=1, scale=0, flip_x=0)
+    batch = next(BatchLoader(data, (128, 48), 4, augment=augment, stretch=True).train_batches(0, 1))
+    widest = max(float((s.boxes[:, 2] - s.boxes[:, 0]).max()) / 64 for s in data.samples)
+    sizes = torch.cat(batch.boxes)[:, 2:]
+    assert float(sizes[:, 0].max()) <= widest + 0.02
+    assert float(sizes[:, 0].max()) > 0.75 * widest
+
+
+def test_images_are_rgb(data: Dataset) -> None:
     for sample in data.samples:
         cv2.imwrite(str(sample.path), np.full((48, 64, 3), (250, 5, 5), np.uint8))  # BGR: blue
     batch = next(BatchLoader(data, (64, 48), 2).ordered_batches())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +48,22 @@ def test_small_pictures_are_scaled_up_and_fitting_ones_untouched() -> None:
     assert letterbox(image, (64, 48))[1].scale == 2
     same, _ = letterbox(image, (32, 24))
     np.testing.assert_array_equal(same, image)
+
+
+@given(side, side, input_side, input_side, st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_stretched_the_picture_is_the_whole_input(
+    w: int, h: int, input_w: int, input_h: int, corners: list[float]
+) -> None:
+    place = Letterbox.fit((w, h), (input_w, input_h), stretch=True)
+    assert (place.left, place.top, place.new_w, place.new_h) == (0, 0, input_w, input_h)
+    relative = np.array([corners])
+    boxes = (relative * [w, h, w, h]).astype(np.float32)
+    expected = relative * [input_w, input_h, input_w, input_h]
+    np.testing.assert_allclose(place.boxes_to_input(boxes), expected, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(place.boxes_to_source(expected), boxes, rtol=1e-5, atol=1e-2)
+
+
+def test_stretched_pixels_are_opencvs() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (300, 500, 3), np.uint8)
+    canvas, _ = letterbox(image, (64, 96), stretch=True)
+    np.testing.assert_array_equal(canvas, cv2.resize(image, (64, 96), interpolation=cv2.INTER_LINEAR))

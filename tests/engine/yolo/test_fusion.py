@@ -35,29 +35,22 @@ def found(*slots: Slot, conf: float = 0.01, iou: float = 0.45, fused: bool = Tru
     return [row.tolist() for row in rows]
 
 
-def test_two_slots_that_agree_give_the_mean_of_both() -> None:
+def test_slots_that_agree_give_the_mean_of_them_under_the_strongest_score() -> None:
     ((*box, score, label),) = found((0.75, [20, 20, 60, 60], 1), (0.25, [22, 20, 62, 60], 1))
     assert box == pytest.approx([20.5, 20, 60.5, 60], abs=1e-3)  # weighted 3 to 1
-    assert (score, label) == (pytest.approx(0.5, abs=1e-5), 1)
+    assert (score, label) == (pytest.approx(0.75, abs=1e-5), 1)
 
 
-def test_what_one_slot_alone_sees_counts_half() -> None:
+def test_what_one_slot_alone_sees_stays_as_it_is() -> None:
     ((*box, score, _),) = found((0.8, [20, 20, 60, 60], 0))
     assert box == pytest.approx([20, 20, 60, 60], abs=1e-3)
-    assert score == pytest.approx(0.4, abs=1e-5)
-
-
-def test_a_third_slot_moves_the_box_and_not_the_score() -> None:
-    two = found((0.8, [20, 20, 60, 60], 0), (0.6, [20, 20, 60, 60], 0))
-    three = found((0.8, [20, 20, 60, 60], 0), (0.6, [20, 20, 60, 60], 0), (0.2, [20, 20, 60, 64], 0))
-    assert two[0][4] == pytest.approx(three[0][4], abs=1e-5) == pytest.approx(0.7, abs=1e-5)
-    assert three[0][3] == pytest.approx((60 * 1.4 + 64 * 0.2) / 1.6, abs=1e-3)
+    assert score == pytest.approx(0.8, abs=1e-5)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param((0.6, [20, 20, 60, 60], 2), id="another class"),
+        pytest.param((0.6, [20, 20, 60, 64], 2), id="another class"),
         pytest.param((0.6, [20, 20, 60, 46], 1), id="an overlap of .65: the same object, another box"),
         pytest.param((0.6, [100, 20, 140, 60], 1), id="another object"),
     ],
@@ -65,12 +58,6 @@ def test_a_third_slot_moves_the_box_and_not_the_score() -> None:
 def test_others_have_no_say(other: Slot) -> None:
     first = found((0.8, [20, 20, 60, 60], 1), other)[0]
     assert first[:4] == pytest.approx([20, 20, 60, 60], abs=1e-3)
-    assert first[4] == pytest.approx(0.4, abs=1e-5)
-
-
-def test_a_box_that_is_told_twice_comes_before_a_stronger_one_that_is_told_once() -> None:
-    rows = found((0.9, [100, 20, 140, 60], 0), (0.7, [20, 20, 60, 60], 0), (0.6, [20, 20, 60, 60], 0))
-    assert [round(row[4], 3) for row in rows] == [0.65, 0.45]
 
 
 def test_neighbours_that_a_high_nms_threshold_leaves_do_not_melt() -> None:
@@ -84,7 +71,7 @@ BOXES = st.tuples(
 
 
 @given(st.lists(BOXES, min_size=1, max_size=40), st.floats(0.02, 0.6))
-def test_a_score_does_not_depend_on_the_threshold_asked_for(
+def test_a_place_does_not_depend_on_the_threshold_asked_for(
     drawn: list[tuple[float, ...]], conf: float
 ) -> None:
     slots = [(c, [x, y, x + w, y + h], k % 3) for k, (c, x, y, w, h) in enumerate(drawn)]
@@ -92,14 +79,13 @@ def test_a_score_does_not_depend_on_the_threshold_asked_for(
     torch.testing.assert_close(torch.tensor(found(*slots, conf=conf)), torch.tensor(everything))
 
 
-@given(st.lists(BOXES, min_size=1, max_size=40))
-def test_no_score_rises_and_no_object_appears(drawn: list[tuple[float, ...]]) -> None:
+@given(st.lists(BOXES, min_size=1, max_size=40), st.floats(0.2, 1.0))
+def test_only_places_change_and_none_by_much(drawn: list[tuple[float, ...]], iou: float) -> None:
     slots = [(c, [x, y, x + w, y + h], k % 3) for k, (c, x, y, w, h) in enumerate(drawn)]
-    fused, plain = found(*slots, conf=0.0), found(*slots, conf=0.0, fused=False)
-    assert len(fused) <= len(plain)
-    assert [row[4] for row in fused] == sorted((row[4] for row in fused), reverse=True)
-    for row, best in zip(fused, plain, strict=False):
-        assert row[4] <= best[4] + 1e-6
+    fused, plain = (torch.tensor(found(*slots, iou=iou, fused=fused)) for fused in (True, False))
+    torch.testing.assert_close(fused[:, 4:], plain[:, 4:])
+    sides = (plain[:, 2:4] - plain[:, :2]).repeat(1, 2)
+    assert bool(((fused[:, :4] - plain[:, :4]).abs() <= 0.25 * sides + 1e-3).all())
 
 
 def test_numbers_that_are_none_spoil_nobody_elses_box() -> None:
@@ -111,8 +97,8 @@ def test_numbers_that_are_none_spoil_nobody_elses_box() -> None:
     pred[0, 2, 2, 0, 0], pred[0, 2, 2, 0, 5] = 2.0, 30.0
     boxes[0, 2, 2, 0] = torch.nan
     (rows,) = detect([pred], [boxes], [HEAD], [SIZE], fused=True)
-    assert rows.shape == (1, 6)
-    assert bool(rows.isfinite().all())
+    (strongest,) = (row for row in rows if row[4] > 0.9)
+    assert strongest[:4].tolist() == pytest.approx([0.4 * 192, 0.4 * 128, 0.6 * 192, 0.6 * 128])
 
 
 def test_nothing_found_is_an_empty_table() -> None:

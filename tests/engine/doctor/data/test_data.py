@@ -121,5 +121,5 @@ def test_slots_wanted_by_two_truths_are_counted_once_an_object() -> None:
     same_slot = [[2, 2, 18, 18], [8, 8, 26, 24]]
     wide, other_cell = [0, 2, 60, 32], [40, 40, 56, 56]
     samples = (sample([*same_slot, wide, other_cell]), sample([same_slot[0]]), sample([]))
-    found = contest(Dataset("train", ("thing",), samples, ()), [head])
+    found = contest(Dataset("train", ("thing",), samples, ()), [head], stretch=False)
     assert (found.contested, found.truths, found.lost) == (2, 5, 1)
