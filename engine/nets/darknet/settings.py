@@ -15,7 +15,7 @@ from .plan import make_plan
 SMALLEST = 32
 """Pixels, that ``model.input_size`` allows."""
 SPOKEN_OF = {
-    "model": ("input_size", "strides", "anchors", "scale_xy"),
+    "model": ("input_size", "strides", "anchors", "scale_xy", "resize"),
     "layout": ("decode",),
     "loss": (
         "objectness",

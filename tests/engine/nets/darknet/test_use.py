@@ -6,12 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from engine.blueprint import Blueprint, declared_anchors
 from engine.config import Config, dump_config, load_config
+from engine.data.letterbox import GREY
 from engine.errors import UserError
 from engine.nets.darknet.beside import cfg_beside, names_beside
 from engine.nets.darknet.heads import settings_of
@@ -52,6 +54,18 @@ def test_the_cfg_speaks_where_the_config_is_silent(tmp_path: Path) -> None:
     assert config.model.scale_xy == [1, 1.2]
     assert (config.loss.classes, config.loss.confidence, config.loss.ignore_iou) == ("bce", "bce", 0.25)
     assert Path(config.model.cfg) == tmp_path / "tiny.cfg"
+
+
+def test_pictures_are_stretched_unless_the_cfg_or_the_config_says_otherwise(tmp_path: Path) -> None:
+    weights = write_tiny(tmp_path)
+    assert blueprint(tmp_path).detector().stretch
+    assert not blueprint(tmp_path, 'resize = "letterbox"\n').stretched
+    image = np.random.default_rng(0).integers(0, 255, (40, 200, 3), np.uint8)
+    stretched = cv2.resize(image, (64, 96))[..., ::-1]
+    np.testing.assert_array_equal(load_predictor(str(weights)).prepare(image), stretched)
+    write_tiny(tmp_path, TINY.replace("[net]", "[net]\nletter_box=1"))
+    assert not blueprint(tmp_path).stretched
+    assert (load_predictor(str(weights)).prepare(image)[0] == GREY).all()
 
 
 def test_the_cfg_speaks_key_by_key(tmp_path: Path) -> None:
