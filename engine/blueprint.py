@@ -41,6 +41,9 @@ class Blueprint:
     """The text of a Darknet cfg: the network must not depend on a file that may go."""
     symmetries: tuple[Symmetry, ...] = ()
     """What the training pictures were laid in at random; weights of other programs do not say."""
+    code: str = ""
+    """The file of the functions that it was trained with in the reference's places, and their names."""
+    own: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config, classes: tuple[str, ...], anchors: AnchorTable) -> Blueprint:
@@ -60,7 +63,7 @@ class Blueprint:
     @property
     def fused(self) -> bool:
         """Whether each truth was learnt at several slots, so that several tell of one object."""
-        return self.model.assign == "multi"
+        return self.model.assign == "multi" and "assign" not in self.own
 
     def heads(self) -> tuple[Head, ...]:
         width, height = self.input_wh
@@ -111,6 +114,7 @@ class Blueprint:
             "anchors": [[list(anchor) for anchor in head] for head in self.anchors],
             **({"cfg": self.cfg} if self.cfg else {}),
             **({"symmetries": list(self.symmetries)} if self.symmetries else {}),
+            **({"code": self.code, "own": list(self.own)} if self.own else {}),
         }
 
     @classmethod
@@ -125,6 +129,8 @@ class Blueprint:
                 as_table(value["anchors"]),
                 str(value.get("cfg", "")),
                 tuple(name for name in SYMMETRIES if name in value.get("symmetries", ())),
+                str(value.get("code", "")),
+                tuple(map(str, value.get("own", ()))),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise UserError(

@@ -184,10 +184,25 @@ def load_predictor(
         blueprint = Blueprint.from_json(read_description(path), path)
     user = load_functions(code or "")
     compute = choose_compute(device).for_scores()
+    if "build_model" in blueprint.own and user.get("build_model") is None:
+        raise UserError(
+            f"its network was built by build_model of {blueprint.code}",
+            where=path,
+            fix="give that file with --code",
+        )
     model = blueprint.network(user)
     load_exactly(model, path)
     predictor = make_predictor(model, blueprint, user, compute, str(path))
-    return replace(predictor, notes=notes, strict=True)
+    return replace(predictor, notes=(*notes, *_without(blueprint, user, path)), strict=True)
+
+
+def _without(blueprint: Blueprint, user: UserFunctions, path: Path) -> list[str]:
+    """What is said where the functions that a network was trained for are not those that read it."""
+    missing = [name for name in ("decode", "detect") if name in blueprint.own and user.get(name) is None]
+    if not missing:
+        return []
+    theirs = f"{' and '.join(missing)} of {blueprint.code}"
+    return [f"{path}: trained with {theirs}, and the reference's used now: give that file with --code"]
 
 
 def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
@@ -198,8 +213,9 @@ def _onnx_predictor(path: Path, code: Path | None, device: str) -> Predictor:
     sizes = [tuple(n for n in layout.pred_shape(-1, head) if n != -1) for head in blueprint.heads()]
     model.expect(sizes, blueprint.input_wh, path)
     compute = choose_compute("cpu" if device == "auto" else device, "fp32")
-    predictor = make_predictor(model, blueprint, load_functions(code or ""), compute, str(path))
-    return replace(predictor, strict=True)
+    user = load_functions(code or "")
+    predictor = make_predictor(model, blueprint, user, compute, str(path))
+    return replace(predictor, notes=tuple(_without(blueprint, user, path)), strict=True)
 
 
 def _darknets_blueprint(path: Path, config: Config | None) -> tuple[Blueprint, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,15 +39,17 @@ class Evaluation:
     """Images of the data set that could not be decoded. Nothing was found on them, and what is labelled there
     counts as missed."""
 
+    of_weights: tuple[str, ...] = ()
+    """What is to be said of how the network was read."""
+
     @property
     def problems(self) -> tuple[Problem, ...]:
         return (*self.dataset.problems, *self.unread)
 
     def notes(self) -> list[str]:
-        """What was wrong with the split, in lines; empty where nothing was."""
-        if not self.problems:
-            return []
-        return describe(self.dataset) + ([self._missed()] if self.unread else [])
+        """What was wrong with the split or the weights, in lines; empty where nothing was."""
+        of_split = describe(self.dataset) if self.problems else []
+        return [*self.of_weights, *of_split, *([self._missed()] if self.unread else [])]
 
     def _missed(self) -> str:
         paths = {problem.path for problem in self.unread}
@@ -159,7 +161,8 @@ def evaluate_split(
         worker_count(config.train.workers, predictor.compute),
     )
     try:
-        return score_dataset(predictor, dataset, loader, progress, errors=errors)
+        found = score_dataset(predictor, dataset, loader, progress, errors=errors)
+        return replace(found, of_weights=predictor.notes)
     finally:
         loader.close()
 

@@ -37,7 +37,7 @@ def outcome(state: RunState, folder: Path) -> list[str]:
         return [first, f"next: yolotui export {run} --format html"]
     if ended.status == "finished":
         again = f"yolotui eval {config} --weights {run}   or: " if best else ""
-        return [first, f"next: {again}yolotui detect IMAGE --weights {run}"]
+        return [first, f"next: {again}yolotui detect IMAGE --weights {run}{_with_code(folder)}"]
     if not state.resumable:
         return [first]
     return [first, f"next: {resume_command(folder, state.started.processes if state.started else 1)}"]
@@ -49,6 +49,17 @@ def resume_command(folder: Path, processes: int) -> str:
     several = f" --nproc {processes}" if processes > 1 else ""
     config, run = shlex.quote(f"{place}/config.toml"), shlex.quote(place)
     return f"yolotui train {config} --run {run}{several} --resume"
+
+
+@lru_cache
+def _with_code(folder: Path) -> str:
+    """The run's own functions: its weights do not hold them."""
+    try:
+        with RunReader(RunFolder(folder)) as reader:
+            code = reader.meta("code").get("code") or ""
+    except UserError:
+        return ""
+    return f" --code {shlex.quote(shorten_path(Path(code)))}" if code else ""
 
 
 @lru_cache

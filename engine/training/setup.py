@@ -67,6 +67,9 @@ def put_together(config: Config, kept: dict[str, Any] | None = None, group: Grou
         if dataset is not None:
             notes += describe(dataset)
     blueprint = _blueprint(config, train, kept, notes)
+    blueprint = replace(blueprint, code=user.path, own=tuple(sorted(user.functions)))
+    if user.functions:
+        notes.append(f"{', '.join(blueprint.own)} of {Path(user.path).name} in the reference's place")
     if user.get("transform"):  # in the place of our augmentation: nobody knows what it draws
         blueprint = replace(blueprint, symmetries=())
     torch.manual_seed(config.train.seed)

@@ -79,6 +79,38 @@ def test_a_function_that_raises_is_said_with_its_line(run: tuple[Path, Path], tm
         predictor.detect([np.zeros((40, 60, 3), np.uint8)])
 
 
+MINE = """
+from engine.nets.registry import build_network
+from engine.config import ModelConfig
+from engine.layout import Layout
+
+def build_model(head, classes):
+    return build_network(ModelConfig(name="compact", width=4, input_size=[96, 64]), (head,), Layout())
+"""
+
+
+@pytest.mark.slow
+def test_weights_say_whose_functions_they_want(tmp_path: Path) -> None:
+    code, config = tmp_path / "mine.py", tiny_voc.write_config(tmp_path)
+    changes = [f"code.file={code}", "train.epochs=1", "data.val="]
+    code.write_text(MINE)
+    Training(load_config(config, changes), tmp_path / "run", source=config, code=code, resume=False).run()
+    weights = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    assert load_predictor(str(weights), code).notes == ()
+    with pytest.raises(UserError, match=r"built by build_model of .*mine\.py; give that file with --code"):
+        load_predictor(str(weights))
+    plain = str(tmp_path / "plain.safetensors")
+    save_weights(
+        Path(plain), read_tensors(weights), {**read_description(weights), "own": ["assign", "detect"]}
+    )
+    predictor = load_predictor(plain)
+    assert not predictor.blueprint.fused  # the config's rule was not what filled the targets
+    (note,) = predictor.notes
+    assert "trained with detect of" in note
+    assert "--code" in note
+    assert evaluate_split(load_config(config), plain).notes() == [note]
+
+
 @pytest.mark.slow
 def test_the_bundled_weights_are_small_and_see_the_demos_shapes(tmp_path: Path) -> None:
     assert demo_weights().stat().st_size < 3_000_000

@@ -48,6 +48,17 @@ def test_a_run_of_several_processes_goes_on_with_as_many(tmp_path: Path) -> None
         assert advice == f"next: yolotui train '{place}/config.toml' --run '{place}'{several} --resume"
 
 
+def test_weights_of_own_functions_are_looked_through_with_them(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    writer = RunWriter(folder)
+    writer.set_meta(code=str(tmp_path / "my yolo.py"))
+    writer.close()
+    state = RunState()
+    state.apply([started(), RunEnded("finished", "trained", 300, 2, 0)])
+    _, advice = outcome(state, folder.path)
+    assert advice == f"next: yolotui detect IMAGE --weights {folder.path} --code '{tmp_path}/my yolo.py'"
+
+
 def test_an_early_end_says_why(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     RunWriter(folder).close()
