@@ -129,7 +129,9 @@ class Loop:
         scheduled, rate = self._rates()
         if self.step + 1 == self.total_steps:  # so that there is something to look into when all is over
             self.captures.ask("the last step")
-        capture = self.group.leads and self.captures.wants(self.step + 1, self.control.capturing)
+        # the last step before a pause is the one that somebody will want to look at
+        wanted = self.control.paused or self.captures.wants(self.step + 1, self.control.capturing)
+        capture = self.group.leads and wanted
         look = None
         if self.group.leads:
             look = self._monitors.look(self.step + 1, rate, scheduled, batch.labels)

@@ -202,8 +202,11 @@ async def test_the_log_scrolls_and_follows(tmp_path: Path) -> None:
 async def test_what_is_printed_goes_into_the_log(tmp_path: Path) -> None:
     async with running(tmp_path, pause_at=10) as (app, pilot):
         await paused_at(app, pilot)
-        print("a library said something")
+        print("a library said", "something", sep=" ")
+        print("of ", end="")
+        print("one line")
         await pilot.pause()
+        assert "of one line" in await settled(app, pilot)
         assert "a library said something" in await settled(app, pilot)
         assert "a library said something" in app.log_path.read_text()
 

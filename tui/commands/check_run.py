@@ -13,26 +13,30 @@ from engine.runs.folder import RunFolder
 from engine.runs.reader import RunReader
 
 from ..console import FAILED, print_json
-from .check import NARROWEST, WIDEST, finding_lines
+from .check import INDENT, NARROWEST, WIDEST, finding_lines
 
 
 def check_run(path: Path, as_json: bool) -> int:
-    """Exit 1 where an error stands. Raises ``UserError`` where there is no run."""
+    """Exit 1 where an error stands or the run failed. Raises ``UserError`` where there is no run."""
     with RunReader(RunFolder.open(path)) as reader:
         raised = list({(f.probe, f.function, f.channels): f for f in reader.findings()}.values())
         gone = {cleared.probe: cleared.step for cleared in reader.cleared()}
-        steps = reader.last_step()
+        steps, status = reader.last_step(), reader.status()
     raised.sort(key=lambda f: (SEVERITIES.index(f.severity), f.step))
     cleared = {id(f): gone[f.probe] for f in raised if gone.get(f.probe, -1) >= f.step}
     standing = [f for f in raised if id(f) not in cleared]
-    ok = not any(f.severity == "error" for f in standing)
+    failed = status.message if status.state == "failed" else ""
+    ok = not failed and not any(f.severity == "error" for f in standing)
     if as_json:
         made = [{**_finding(f).to_json(), "step": f.step, "cleared": cleared.get(id(f))} for f in raised]
-        print_json({"ok": ok, "run": str(path), "steps": steps, "findings": made})
+        document = {"ok": ok, "run": str(path), "steps": steps, "failed": failed, "findings": made}
+        print_json(document)
         return 0 if ok else FAILED
     console = Console(highlight=False, soft_wrap=True)
     width = max(NARROWEST, min(WIDEST, console.width))
     console.print(_verdict(path, standing, ok, steps))
+    if failed:
+        console.print(f"{INDENT}the run failed: {failed}", markup=False)
     for f in raised:
         lines = finding_lines(_finding(f), "", width)
         until = f", gone at step {cleared[id(f)]:,}" if id(f) in cleared else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import threading
 from pathlib import Path
@@ -51,6 +52,8 @@ class LiveScreen(PanelScreen):
         self.subscription, self.control, self.thread = subscription, control, thread
         self.folder = folder
         self.state = state or RunState()
+        self._unended: dict[bool, str] = {}
+        """Printed without an end of line so far; by whether it went to stderr."""
         self.budget = DrawingBudget()
         self.sampler = Sampler()
         self._dropped = 0
@@ -142,8 +145,12 @@ class LiveScreen(PanelScreen):
         self.app.training_is_over()  # type: ignore[attr-defined]
 
     def add_output(self, text: str, error: bool) -> None:
-        """Something was printed by this process: shown in the log, not over the screen."""
-        for line in text.splitlines():
+        """Something was printed by this process: shown in the log, not over the screen. A line that is
+        printed piece by piece is shown when it ends."""
+        *whole, rest = re.split(r"[\r\n]", self._unended.pop(error, "") + text)
+        if rest:
+            self._unended[error] = rest
+        for line in whole:
             if line.strip():
                 self.state.apply([LogLine("warning" if error else "info", line.rstrip())])
 

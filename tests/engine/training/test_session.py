@@ -291,3 +291,11 @@ def test_the_last_validation_is_what_eval_says_in_any_precision(tiny_config: Pat
     (tmp_path / "run/checkpoints/best.safetensors").unlink()
     scores = evaluate_split(load_config(tmp_path / "run/config.toml"), str(tmp_path / "run")).scores
     assert (scores.map50, scores.map50_95) == (last.map50, last.map50_95)
+
+
+def test_the_step_before_a_pause_is_there_to_be_looked_at(
+    tiny_config: Path, tmp_path: Path, run_until: RunUntil
+) -> None:
+    training = make(tiny_config, tmp_path / "run")
+    run_until(training, 2)
+    assert training.captures.ring.steps() == [2]
