@@ -143,6 +143,12 @@ class Predictor:
         ``UserError`` where that is only one."""
         blueprint = self.blueprint
         names = [name for name in blueprint.symmetries if name != "transpose" or self._can_transpose()]
+        if not names and "transform" in blueprint.own:
+            raise UserError(
+                f"its training pictures were drawn by transform of {blueprint.code}: nobody knows how",
+                where=f"--tta {self.source}",
+                fix="leave out --tta",
+            )
         if not names:
             raise UserError(
                 "names no flip_x, flip_y or transpose that its training pictures were drawn with",
