@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ...errors import UserError
 from .vocabulary import ALIASES, COMMON, DARKNETS_ALONE, NOT_BUILT, OPTIONS
 
 T = TypeVar("T", int, float)
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""As C writes numbers: Python would also take ``1_0``, and digits of other scripts."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,16 @@ class Section:
     source: str
     options: Mapping[str, Option]
 
-    def whole(self, key: str, default: int | None = None, least: int | None = None) -> int:
-        return self._one(key, int, default, "a whole number", least)
+    def whole(
+        self, key: str, default: int | None = None, least: int | None = None, most: int | None = None
+    ) -> int:
+        value = self._one(key, int, default, "a whole number")
+        if key in self.options:
+            self._check_range(key, value, least, most)
+        return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        return self._one(key, float, default, "a number", None)
+        return self._one(key, float, default, "a number")
 
     def flag(self, key: str) -> bool:
         return self.whole(key, 0) != 0
@@ -58,26 +66,33 @@ class Section:
         line = self.options[key].line if key in self.options else self.line
         return UserError(f"[{self.name}] {what}", where=f"{self.source}:{line}", fix=fix)
 
-    def _one(self, key: str, kind: Callable[[str], T], default: T | None, what: str, least: T | None) -> T:
+    def _one(self, key: str, kind: Callable[[str], T], default: T | None, what: str) -> T:
         if key not in self.options:
             if default is None:
                 raise self.error(f"has no {key}", fix=f"write {key}=...")
             return default
-        value = self._convert(key, self.options[key].value, kind, what)
+        return self._convert(key, self.options[key].value, kind, what)
+
+    def _check_range(self, key: str, value: int, least: int | None, most: int | None) -> None:
         if least is not None and value < least:
-            raise self.error(f"{key}={value} is less than {least}", key)
-        return value
+            raise self.error(f"{key}={value} is less than {least}", key, f"write {key}={least} or more")
+        if most is not None and value > most:
+            shown = self.options[key].value
+            shown = shown if len(shown) < 40 else f"{shown[:20]}..."
+            raise self.error(f"{key}={shown} is more than {most}", key, f"write {key}={most} or less")
 
     def _many(self, key: str, kind: Callable[[str], T], what: str) -> tuple[T, ...]:
         if key not in self.options:
             raise self.error(f"has no {key}", fix=f"write {key}=...")
         parts = [part for part in self.options[key].value.split(",") if part]
         if not parts:
-            raise self.error(f"{key} is empty", key)
+            raise self.error(f"{key} is empty", key, f"write {what}, with commas between")
         return tuple(self._convert(key, part, kind, what) for part in parts)
 
     def _convert(self, key: str, text: str, kind: Callable[[str], T], what: str) -> T:
         try:
+            if not NUMBER.fullmatch(text):
+                raise ValueError
             value = kind(text)
             if not math.isfinite(value):
                 raise ValueError
@@ -186,10 +201,9 @@ def _check_option(section: str, key: str, value: str, where: str) -> None:
 
 
 def _same(value: str, wanted: str) -> bool:
-    try:
+    if NUMBER.fullmatch(value) and NUMBER.fullmatch(wanted):
         return float(value) == float(wanted)
-    except ValueError:
-        return value == wanted
+    return value == wanted
 
 
 def _nearest(word: str, known: Mapping[str, object] | frozenset[str]) -> str:

@@ -5,9 +5,11 @@ Everything that follows (the network, the reading of weights, the summary) is ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from ...errors import UserError
 from .cfg import Cfg, Section
 from .spec import (
     ACTIVATIONS,
@@ -28,6 +30,15 @@ from .spec import (
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
+
+MOST_SIDE = 65_536
+"""Pixels of an input; anchors are no larger."""
+MOST_STEP = 4096
+"""A window, a stride, a margin."""
+MOST_FILTERS = 500_000
+MOST_VALUES = 2**31 - 1
+"""Of a layer's picture or kernels: Darknet counts them in 32 bits, so a network that it has trained has no
+more; torch's own words for them would be a traceback."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +111,27 @@ def _image(cfg: Cfg, input_wh: tuple[int, int] | None) -> Shape:
     net = cfg.net
     channels = net.whole("channels", 3, least=1)
     if channels != 3:
-        raise net.error(f"channels={channels}: only pictures of 3 channels are read", "channels")
-    width, height = input_wh or (net.whole("width", least=1), net.whole("height", least=1))
-    return channels, height, width
+        raise net.error(
+            f"channels={channels}: only pictures of 3 channels are read", "channels", "write channels=3"
+        )
+    width, height = input_wh or (
+        net.whole("width", least=1, most=MOST_SIDE),
+        net.whole("height", least=1, most=MOST_SIDE),
+    )
+    if max(width, height) > MOST_SIDE:
+        raise UserError(
+            f"[{width}, {height}]: a side is more than {MOST_SIDE}",
+            where="model.input_size",
+            fix="choose a smaller one",
+        )
+    image = channels, height, width
+    _check_count(net, f"an input of {_sides(image)}", math.prod(image), "choose a smaller one")
+    return image
+
+
+def _check_count(section: Section, what: str, count: int, fix: str) -> None:
+    if count > MOST_VALUES:
+        raise section.error(f"{what} has {count:,} values, more than {MOST_VALUES:,}", fix=fix)
 
 
 def _planned(cfg: Cfg, image: Shape) -> Iterator[Layer]:
@@ -145,14 +174,43 @@ class _Place:
     def previous(self) -> Shape:
         return self.shape(self.index - 1)
 
-    def shape(self, index: int) -> Shape:
+    def shape(self, index: int, key: str = "") -> Shape:
+        """``key``: the option that names the layer; without one it is the layer before."""
         if index < 0:
             return self.image
         read = self.before[index]
         if isinstance(read.spec, (Detect, Ending)):
             what = "a head" if isinstance(read.spec, Detect) else "whose output is Darknet's alone"
-            raise self.section.error(f"reads {read.name}, {what}", fix="put a [route] after it")
+            other = self._nearest_readable(index)
+            raise self.section.error(
+                f"reads {read.name}, {what}",
+                key,
+                f"name {other.name} in its place"
+                if key
+                else f"put a [route] with layers={other.index} before it",
+            )
         return read.outside
+
+    def _nearest_readable(self, index: int) -> Layer:
+        """What a head reads, or what stands before a layer that reads nothing."""
+        layer = self.before[index]
+        while isinstance(layer.spec, (Detect, Ending)):
+            layer = self.before[layer.reads[0] if layer.reads else layer.index - 1]
+        return layer
+
+    def source_of_channels(self) -> Layer | None:
+        """The convolution whose filters are the channels here, unless more than this branch reads it."""
+        index, readers = self.index - 1, 0
+        while index >= 0:
+            layer = self.before[index]
+            if sum(index in other.reads for other in self.before) > readers:
+                return None
+            if isinstance(layer.spec, Convolution):
+                return layer
+            if not _keeps_channels(layer):
+                return None
+            index, readers = layer.reads[0], 1
+        return None
 
     def sources(self, key: str) -> tuple[int, ...]:
         """Absolute numbers of the layers named; negative ones count back from here."""
@@ -161,7 +219,9 @@ class _Place:
         for written, index in zip(given, absolute, strict=True):
             if not 0 <= index < self.index:
                 raise self.section.error(
-                    f"{key}={written} is no layer before this one, layer {self.index}", key
+                    f"{key}={written} is no layer before this one, layer {self.index}",
+                    key,
+                    "they count from 0, negative ones back from here" if self.index else "remove it",
                 )
         return absolute
 
@@ -170,7 +230,13 @@ class _Place:
         inside = self.shape(reads[0])
         outside = inside if outside is None else outside
         if min(outside) < 1:
-            raise self.section.error(f"gives nothing: {_sides(inside)} becomes {_sides(outside)}")
+            raise self.section.error(
+                f"gives nothing: its window is larger than {_sides(inside)} with its padding",
+                "size",
+                "choose a smaller size or a larger input",
+            )
+        what = f"an output of {_sides(outside)}"
+        _check_count(self.section, what, math.prod(outside), "choose fewer channels or a smaller input")
         return Layer(self.index, self.section, spec, reads, inside, outside)
 
     def perhaps_the_input(self) -> str:
@@ -188,28 +254,35 @@ class _Place:
         return name
 
     def strides(self) -> tuple[int, int]:
-        stride = self.section.whole("stride", 1, least=1)
-        return (
-            self.section.whole("stride_y", stride, least=1),
-            self.section.whole("stride_x", stride, least=1),
-        )
+        stride = self.section.whole("stride", 1, least=1, most=MOST_STEP)
+        return self._stride("stride_y", stride), self._stride("stride_x", stride)
+
+    def _stride(self, key: str, default: int) -> int:
+        """-1 is Darknet's own word for a stride of one direction that is not given."""
+        if self.section.whole(key, -1) == -1:
+            return default
+        return self.section.whole(key, least=1, most=MOST_STEP)
 
 
 def _convolutional(at: _Place) -> Layer:
     section = at.section
     inside, height, width = at.previous
-    size = section.whole("size", 1, least=1)
-    filters = section.whole("filters", 1, least=1)
+    size = section.whole("size", 1, least=1, most=MOST_STEP)
+    filters = _filters(section)
     groups = section.whole("groups", 1, least=1)
     if inside % groups or filters % groups:
-        raise section.error(f"groups={groups} does not divide {inside} channels in, {filters} out", "groups")
+        raise section.error(
+            f"groups={groups} does not divide {inside} channels in, {filters} out",
+            "groups",
+            "choose one that divides both",
+        )
     spec = Convolution(
         filters=filters,
         inside=inside,
         size=size,
         stride=at.strides(),
-        padding=size // 2 if section.flag("pad") else section.whole("padding", 0, least=0),
-        dilation=section.whole("dilation", 1, least=1) if size > 1 else 1,
+        padding=size // 2 if section.flag("pad") else section.whole("padding", 0, least=0, most=MOST_STEP),
+        dilation=section.whole("dilation", 1, least=1, most=MOST_STEP) if size > 1 else 1,
         groups=groups,
         normalised=section.flag("batch_normalize") or section.flag("cbn"),
         activation=at.activation("logistic"),
@@ -217,16 +290,35 @@ def _convolutional(at: _Place) -> Layer:
     )
     # Darknet pads a dilated kernel by as much more
     reach, margin = spec.dilation * (size - 1) + 1, spec.padding * spec.dilation
+    if max(reach, margin) > MOST_STEP:
+        raise section.error(
+            f"dilation={spec.dilation} makes a window of {reach} and a margin of {margin}, "
+            f"more than {MOST_STEP}",
+            "dilation",
+            "choose a smaller one",
+        )
+    what = f"filters={filters} of {size} x {size} on {inside} channels"
+    _check_count(section, what, spec.kernel_values, "choose fewer filters")
     rows = (height + 2 * margin - reach) // spec.stride[0] + 1
     columns = (width + 2 * margin - reach) // spec.stride[1] + 1
     return at.layer(spec, (filters, rows, columns))
 
 
+def _filters(section: Section) -> int:
+    filters = section.whole("filters", 1, least=1, most=MOST_FILTERS)
+    loaded = section.whole("numload", 0)
+    if loaded not in (0, filters):  # Darknet would read that many filters from a file, and compute no more
+        raise section.error(
+            f"numload={loaded} is not built here", "numload", f"only numload={filters}, all filters, is"
+        )
+    return filters
+
+
 def _maxpool(at: _Place) -> Layer:
     channels, height, width = at.previous
     down, across = at.strides()
-    size = at.section.whole("size", at.section.whole("stride", 1), least=1)
-    padding = at.section.whole("padding", size - 1, least=0)
+    size = at.section.whole("size", at.section.whole("stride", 1), least=1, most=MOST_STEP)
+    padding = at.section.whole("padding", size - 1, least=0, most=MOST_STEP)
     rows, columns = (height + padding - size) // down + 1, (width + padding - size) // across + 1
     return at.layer(MaxPool(size, (down, across), padding), (channels, rows, columns))
 
@@ -240,7 +332,7 @@ def _route(at: _Place) -> Layer:
     reads = at.sources("layers")
     groups = section.whole("groups", 1, least=1)
     group = section.whole("group_id", 0, least=0)
-    shapes = [at.shape(index) for index in reads]
+    shapes = [at.shape(index, "layers") for index in reads]
     for index, shape in zip(reads, shapes, strict=True):
         if shape[1:] != shapes[0][1:]:
             raise section.error(
@@ -250,7 +342,9 @@ def _route(at: _Place) -> Layer:
             )
         if shape[0] % groups:
             raise section.error(
-                f"groups={groups} does not divide layer {index}'s {shape[0]} channels", "groups"
+                f"groups={groups} does not divide layer {index}'s {shape[0]} channels",
+                "groups",
+                "choose one that does",
             )
     if group >= groups:
         raise section.error(f"group_id={group} of {groups} groups", "group_id", "they count from 0")
@@ -262,7 +356,7 @@ def _shortcut(at: _Place) -> Layer:
     sources = at.sources("from")
     _, height, width = own = at.previous
     for index in sources:
-        _, rows, columns = theirs = at.shape(index)
+        _, rows, columns = theirs = at.shape(index, "from")
         # one picture may be larger by a whole factor, the same in both directions, and then it is sampled
         larger = rows % height == 0 and columns % width == 0 and rows // height == columns // width
         smaller = height % rows == 0 and width % columns == 0 and height // rows == width // columns
@@ -284,14 +378,14 @@ def _reorg(at: _Place) -> Layer:
 
 
 def _upsample(at: _Place) -> Layer:
-    stride = at.section.whole("stride", 2, least=1)
+    stride = at.section.whole("stride", 2, least=1, most=MOST_STEP)
     channels, height, width = at.previous
     return at.layer(Upsample(stride), (channels, height * stride, width * stride))
 
 
 def _scale(at: _Place) -> Layer:
     (source, *more) = at.sources("from")
-    theirs = at.shape(source)
+    theirs = at.shape(source, "from")
     wanted = (theirs[0], 1, 1) if at.section.name == "scale_channels" else theirs
     if more or at.previous != wanted:
         raise at.section.error(
@@ -341,14 +435,16 @@ def _yolo(at: _Place) -> Layer:
 
 def _head(at: _Place, anchors: tuple[tuple[float, float], ...], scale_xy: float, new_coords: bool) -> Layer:
     section = at.section
-    classes = section.whole("classes", 20, least=1)
+    classes = section.whole("classes", 20, least=1, most=MOST_FILTERS)
     channels, height, width = at.previous
     wanted = len(anchors) * (5 + classes)
     if channels != wanted:
-        below = at.before[-1].section if at.before else section
+        source = at.source_of_channels()
+        fix = f"put a [convolutional] with filters={wanted} before it"
+        if source is not None:
+            fix = f"set filters={wanted} in [{source.section.name}], line {source.section.line}"
         raise section.error(
-            f"wants {wanted} channels, {len(anchors)} x (5 + {classes} classes), and gets {channels}",
-            fix=f"set filters={wanted} in [{below.name}], line {below.line}",
+            f"wants {wanted} channels, {len(anchors)} x (5 + {classes} classes), and gets {channels}", fix=fix
         )
     _, input_height, input_width = at.image
     if input_width % width or input_height % height or input_width // width != input_height // height:
@@ -366,12 +462,23 @@ def _pairs(at: _Place, count: int) -> tuple[tuple[float, float], ...]:
             f"{len(values)} values in anchors, expected {2 * count} for num={count}", "anchors"
         )
     if min(values) <= 0:
-        raise at.section.error(f"anchor side {min(values)} is not positive", "anchors")
+        raise at.section.error(f"anchor side {min(values):g} is not positive", "anchors", "mend it")
+    if max(values) > MOST_SIDE:
+        raise at.section.error(
+            f"anchor side {max(values):g} is more than {MOST_SIDE}", "anchors", "choose smaller ones"
+        )
     return tuple((values[2 * k], values[2 * k + 1]) for k in range(count))
 
 
 def _second_net(at: _Place) -> Layer:
     raise at.section.error("stands twice", fix="remove this one")
+
+
+def _keeps_channels(layer: Layer) -> bool:
+    """Whether it gives as many channels as the first layer that it reads, be they what they may."""
+    if isinstance(layer.spec, Route):
+        return len(layer.reads) == 1 and layer.spec.groups == 1
+    return isinstance(layer.spec, (MaxPool, AveragePool, Upsample, Shortcut, Dropout, Unchanged))
 
 
 def _sides(shape: Shape) -> str:

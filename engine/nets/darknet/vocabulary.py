@@ -23,9 +23,9 @@ def _words(text: str) -> frozenset[str]:
 
 COMMON = _words(
     "clip onlyforward dont_update burnin_update stopbackward train_only_bn dontload dontloadscales"
-    " learning_rate smooth numload"
+    " learning_rate smooth numload truth dontsave"
 )
-"""Any layer may have them; all of them concern training or loading."""
+"""Any layer may have them; all of them concern training, loading or saving."""
 
 _HEAD = (
     " classes num anchors jitter resize random max map focal_loss label_smooth_eps max_delta"
@@ -36,8 +36,9 @@ OPTIONS: dict[str, frozenset[str]] = {
     "net": _words(
         "batch subdivisions width height channels inputs momentum decay angle aspect saturation exposure hue"
         " learning_rate learning_rate_min burn_in max_batches policy steps scales seq_scales step scale gamma"
-        " power adam B1 B2 eps max_crop min_crop center clip flip blur gaussian_noise mixup cutmix mosaic"
-        " mosaic_bound letter_box contrastive contrastive_jit_flip contrastive_color unsupervised"
+        " power adam B1 B2 eps max_crop min_crop max_ratio min_ratio random center clip flip"
+        " blur gaussian_noise mixup cutmix mosaic mosaic_bound letter_box contrastive"
+        " contrastive_jit_flip contrastive_color unsupervised"
         " label_smooth_eps resize_step attention adversarial_lr max_chart_loss time_steps track augment_speed"
         " sequential_subdivisions try_fix_nan weights_reject_freq equidistant_point"
         " badlabels_rejection_percentage num_sigmas_reject_badlabels ema_alpha use_cuda_graph loss_scale"
@@ -94,12 +95,14 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "dontload": "0",
         "dontloadscales": "0",
         "share_index": "",
+        "coordconv": "0",
     },
-    "maxpool": {"maxpool_depth": "0", "antialiasing": "0"},
+    "maxpool": {"maxpool_depth": "0", "antialiasing": "0", "maxpool_zero_nonmax": "0"},
     "shortcut": {"weights_type": "none", "alpha": "1", "beta": "1"},
     "reorg": {"reverse": "0", "flatten": "0", "extra": "0"},
     "upsample": {"scale": "1"},
     "scale_channels": {"scale_wh": "0"},
     "region": {"coords": "4", "tree": "", "background": "0"},
 }
-"""Options that are built at one value only (empty: not at all)."""
+"""Options that are built at one value only (empty: not at all); ``numload`` is looked at where filters are
+known."""

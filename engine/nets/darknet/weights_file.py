@@ -24,6 +24,7 @@ from .spec import Convolution
 
 Values = NDArray[np.float32]
 OTHER_CFG = "give the cfg that these weights were made with"
+OTHER_FILE = "name a .weights file"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ def read_header(data: bytes, path: Path) -> Header:
             if not wide or len(data) >= 20:
                 (seen,) = struct.unpack_from("<Q" if wide else "<I", data, 12)
                 return Header((major, minor, revision), seen, 20 if wide else 16)
-    raise UserError("is no Darknet weights file: its header does not make sense", where=path)
+    raise UserError(
+        "is no Darknet weights file: its header does not make sense",
+        where=path,
+        fix=f"{OTHER_FILE}, or fetch it again",
+    )
 
 
 def read_weights(path: Path, plan: Plan, whole: bool = False) -> Stored:
@@ -86,9 +91,9 @@ def _read(path: Path) -> tuple[Header, Values]:
             file.seek(header.size)
             body = file.read()
     except FileNotFoundError:
-        raise UserError("no such weights file", where=path, fix="name a .weights file") from None
+        raise UserError("no such weights file", where=path, fix=OTHER_FILE) from None
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", where=path) from None
+        raise UserError(f"cannot be read: {error.strerror or error}", where=path, fix=OTHER_FILE) from None
     if len(body) % 4:
         raise UserError(
             f"ends inside a number: {len(body):,} bytes after the header are no multiple of 4",

@@ -85,14 +85,20 @@ def layer(text: str) -> str:
             layer("[route]\nlayers=-2\n"),
             r"x\.cfg:12: \[route\] layers=-2 is no layer before this one, layer 1",
         ),
-        (layer("[route]\nlayers=1\n"), "layers=1 is no layer before"),
+        (layer("[route]\nlayers=1\n"), "layers=1 is no layer before this one, layer 1; they count from 0"),
         (layer("[route]\nlayers=0\ngroups=4\n"), "groups=4 does not divide layer 0's 6 channels"),
         (layer("[route]\nlayers=0\ngroups=2\ngroup_id=2\n"), "group_id=2 of 2 groups"),
         (layer("[max]\nsize=2\nstride=2\n[route]\nlayers=0,1\n"), "joins 32 x 48 x 6.*with 16 x 24 x 6"),
         (layer("[max]\nsize=3\nstride=3\n[shortcut]\nfrom=0\n"), "adds 32 x 48 x 6"),
         (layer("[conv]\ngroups=4\nfilters=8\nactivation=relu\n"), "groups=4 does not divide 6 channels in"),
         (layer("[conv]\nactivation=softplus\n"), "activation=softplus is not built here; built are linear"),
-        (layer("[conv]\nsize=99\nactivation=relu\n"), "gives nothing"),
+        (
+            layer("[conv]\nsize=99\nactivation=relu\n"),
+            r"x\.cfg:12: .*gives nothing: its window is larger than 32 x 48 x 6 .*; choose a smaller size",
+        ),
+        (layer("[max]\nsize=99\npadding=0\n"), r"x\.cfg:12: .*gives nothing: .*; choose a smaller size"),
+        (layer("[conv]\nfilters=8\nnumload=4\n"), r"x\.cfg:13: .*numload=4 is not built.*only numload=8"),
+        (layer("[conv]\nfilters=8\nnumload=-1\n"), "numload=-1 is not built here"),
         (layer("[reorg]\nstride=2\n"), "stride=2 does not divide 32 x 48 x 6"),
         (layer("[scale_channels]\nfrom=0\n"), "scales 32 x 48 x 6.*expected 1 x 1 x 6"),
         (layer("[dropout]\nprobability=2\n"), "probability=2"),
@@ -104,13 +110,27 @@ def layer(text: str) -> str:
         (layer("[yolo]\nanchors=1\n"), "1 values in anchors, expected 2 for num=1"),
         (layer("[yolo]\nmask=1\nanchors=1,2\n"), "mask names anchor 1 of 1"),
         (layer("[yolo]\nanchors=1,-2\nclasses=1\n"), "not positive"),
-        (layer("[yolo]\nanchors=1,2\nclasses=1\n[max]\n"), r"reads layer 1 \(\[yolo\], line 11\), a head"),
+        (
+            layer("[yolo]\nanchors=1,2\nclasses=1\n[max]\n"),
+            r"reads layer 1 \(\[yolo\], line 11\), a head; put a \[route\] with layers=0 before it",
+        ),
+        (
+            layer("[yolo]\nanchors=1,2\nclasses=1\n[route]\nlayers=-1\n"),
+            r"x\.cfg:15: \[route\] reads layer 1 .*a head; name layer 0 \(\[convolutional\], line 5\) in its",
+        ),
+        (
+            layer("[yolo]\nanchors=1,2\nclasses=1\n[cost]\n[route]\nlayers=0\n[shortcut]\nfrom=2\n"),
+            r"x\.cfg:18: \[shortcut\] reads layer 2 .*; name layer 0 \(\[convolutional\], line 5\) in its",
+        ),
         (
             layer("[yolo]\nanchors=1,2\nclasses=1\n[softmax]\n[cost]\n[conv]\nactivation=relu\n"),
             r"\[convolutional\] reads layer 3 \(\[cost\], line 15\), whose output is Darknet's alone",
         ),
         (layer("[yolo]\nanchors=1,2\nclasses=1\nscale_x_y=.5\n"), "at least 1"),
-        (NET.replace("channels=3", "channels=1") + "[max]\n", "only pictures of 3 channels"),
+        (
+            NET.replace("channels=3", "channels=1") + "[max]\n",
+            r"x\.cfg:4: .*only pictures of 3 channels are read; write channels=3",
+        ),
         (NET.replace("width=64", "") + "[max]\n", r"\[net\] has no width"),
         (layer("[net]\n"), "stands twice"),
     ],
@@ -118,6 +138,109 @@ def layer(text: str) -> str:
 def test_a_layer_that_cannot_be_is_said_with_its_line(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_plan(parse_cfg(text, "x.cfg"))
+
+
+HEAD = "[yolo]\nanchors=1,2\nclasses=9\n"
+CONVOLUTION = r"set filters=14 in \[convolutional\], line 5$"
+NEW_ONE = r"put a \[convolutional\] with filters=14 before it$"
+
+
+@pytest.mark.parametrize(
+    ("between", "advice"),
+    [
+        ("", CONVOLUTION),
+        ("[route]\nlayers=-1\n", CONVOLUTION),
+        ("[max]\nsize=2\nstride=2\n[upsample]\n[dropout]\n[empty]\n[route]\nlayers=-1\n", CONVOLUTION),
+        ("[conv]\nfilters=6\n[shortcut]\nfrom=0\n", r"set filters=14 in \[convolutional\], line 11$"),
+        ("[route]\nlayers=-1,-1\n", NEW_ONE),
+        ("[route]\nlayers=0\ngroups=2\n", NEW_ONE),
+        ("[reorg]\nstride=1\n", NEW_ONE),
+        ("[conv]\nfilters=7\n[route]\nlayers=0\n", NEW_ONE),  # another branch reads that convolution too
+    ],
+)
+def test_channels_that_do_not_fit_a_head_are_set_where_they_come_from(between: str, advice: str) -> None:
+    with pytest.raises(UserError, match=rf"wants 14 channels.*{advice}"):
+        make_plan(parse_cfg(layer(between + HEAD), "x.cfg"))
+
+
+def test_a_head_on_the_picture_itself_wants_a_convolution() -> None:
+    with pytest.raises(UserError, match=rf"x\.cfg:5: \[yolo\] wants 14 channels.*gets 3; {NEW_ONE}"):
+        make_plan(parse_cfg(NET + HEAD, "x.cfg"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (layer("[max]\nstride=2147483648\n"), r"x\.cfg:12: \[maxpool\] stride=2147483648 is more than 4096"),
+        (layer("[max]\nstride_x=99999999999\n"), r"x\.cfg:12: .*stride_x=99999999999 is more than 4096"),
+        (layer("[max]\nsize=99999999999\n"), r"x\.cfg:12: .*size=99999999999 is more than 4096"),
+        (layer("[max]\npadding=99999999999\n"), r"x\.cfg:12: .*padding=99999999999 is more than 4096"),
+        (layer("[conv]\nsize=99999999999\n"), r"x\.cfg:12: \[convolutional\] size=99999999999 is more than"),
+        (layer("[conv]\nsize=3\npad=1\nstride=9999999999\n"), r"x\.cfg:14: .*stride=9999999999 is more than"),
+        (layer("[conv]\npadding=9999999999\n"), r"x\.cfg:12: .*padding=9999999999 is more than"),
+        (layer("[conv]\nsize=3\ndilation=9999999999\n"), r"x\.cfg:13: .*dilation=9999999999 is more than"),
+        (layer("[conv]\nsize=99\npad=1\ndilation=99\n"), r"x\.cfg:14: .*dilation=99 makes a window of 9703"),
+        (
+            layer("[conv]\nfilters=2000000000\n"),
+            r"x\.cfg:12: .*filters=2000000000 is more than 500000; write filters=500000 or less",
+        ),
+        (layer(f"[conv]\nfilters={'9' * 300}\n"), r"x\.cfg:12: .*filters=9{20}\.\.\. is more than 500000"),
+        (
+            layer("[max]\nsize=48\nstride=48\n" + "[conv]\nfilters=400000\n" * 2),
+            r"x\.cfg:16: .*filters=400000 of 1 x 1 on 400000 channels has 160,000,000,000 values, more than",
+        ),
+        (
+            layer("[upsample]\nstride=4096\n[upsample]\n"),
+            "an output of 131072 x 196608 x 6 has 154,618,822,656",
+        ),
+        (layer("[upsample]\nstride=4097\n"), "stride=4097 is more than 4096"),
+        (layer(HEAD.replace("9", "99999999999")), r"x\.cfg:13: .*classes=99999999999 is more than"),
+        (layer(HEAD.replace("1,2", "1,1e300")), r"x\.cfg:12: .*anchor side 1e\+300 is more than 65536"),
+        (NET.replace("=64", "=6400000") + HEAD, r"x\.cfg:2: \[net\] width=6400000 is more than 65536; write"),
+        (NET.replace("=96", "=6400000") + HEAD, r"x\.cfg:3: \[net\] height=6400000 is more than 65536"),
+        (
+            NET.replace("=64", "=65536").replace("=96", "=65536") + HEAD,
+            r"x\.cfg:1: \[net\] an input of 65536 x 65536 x 3 has 12,884,901,888 values, .*choose a smaller",
+        ),
+    ],
+)
+def test_numbers_that_no_memory_holds_are_said_with_their_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(parse_cfg(text, "x.cfg"))
+
+
+def test_an_input_that_a_config_asks_for_has_the_same_bounds() -> None:
+    with pytest.raises(UserError, match=r"model\.input_size: \[6400000, 32\]: a side is more than 65536"):
+        make_plan(parse_cfg(TINY), (6_400_000, 32))
+
+
+def test_large_numbers_that_a_network_may_have_are_taken() -> None:
+    text = NET.replace("=64", "=16384").replace("=96", "=16384")
+    text += "[max]\nsize=512\nstride=512\n[conv]\nfilters=100000\nsize=31\npad=1\n"
+    assert make_plan(parse_cfg(text)).layers[1].outside == (100_000, 32, 32)
+
+
+@pytest.mark.parametrize("value", ["", "numload=0\n", "numload=8\n"])
+def test_all_filters_of_a_file_are_loaded(value: str) -> None:
+    plan = make_plan(parse_cfg(layer(f"[conv]\nfilters=8\n{value}")))
+    assert plan.layers[1].stored == 8 + 8 * 6
+
+
+@pytest.mark.parametrize("section", ["[max]\nsize=2\npadding=1\n", "[conv]\nsize=3\npad=1\n"])
+@pytest.mark.parametrize(
+    ("strides", "outside"),
+    [
+        ("stride=2\nstride_x=-1\n", (16, 24)),
+        ("stride=2\nstride_y=-1\n", (16, 24)),
+        ("stride=2\nstride_x=-1\nstride_y=4\n", (16, 12)),
+        ("stride_x=-1\nstride_y=-1\n", (32, 48)),
+    ],
+)
+def test_a_stride_of_minus_one_is_not_given(section: str, strides: str, outside: tuple[int, int]) -> None:
+    plan = make_plan(parse_cfg(layer(section + strides)))
+    assert plan.layers[1].outside[:0:-1] == outside
+    with pytest.raises(UserError, match="stride_x=-2 is less than 1"):
+        make_plan(parse_cfg(layer(section + "stride_x=-2\n")))
 
 
 def test_a_grid_that_does_not_divide_the_input_is_refused() -> None:

@@ -119,10 +119,12 @@ def test_a_value_that_cannot_be_names_its_layer(tmp_path: Path, place: int) -> N
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0" * 20, struct.pack("<4i", 1, -1, 0, 0), bytes(12)])
 def test_what_is_no_weights_file(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.weights").write_bytes(data)
-    with pytest.raises(UserError, match="no Darknet weights file"):
+    with pytest.raises(UserError, match=r"no Darknet weights file.*; name a \.weights file"):
         read_weights(tmp_path / "x.weights", PLAN)
     with pytest.raises(UserError, match="no such weights file"):
         read_weights(tmp_path / "none.weights", PLAN)
+    with pytest.raises(UserError, match=r"cannot be read: Is a directory; name a \.weights file"):
+        read_weights(tmp_path, PLAN)
 
 
 @pytest.mark.parametrize("flipped", [False, True])
