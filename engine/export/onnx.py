@@ -1,6 +1,6 @@
 """A network as an ONNX file that tells by itself how its outputs are to be read.
 
-Input ``images``: float RGB ``[batch, 3, height, width]`` in 0..1, letterboxed (centred, grey 114). Outputs
+Input ``images``: float RGB ``[batch, 3, height, width]`` in 0..1, letterboxed or stretched. Outputs
 ``pred`` or ``pred0 pred1 ...``, finest grid first: the declared prediction tensors, as ``pred`` of the
 Python functions. Decoding and NMS stay outside, where thresholds and the user's own functions are; what they
 need (classes, anchors, layout, decode, input size) stands in the file's metadata.
@@ -23,6 +23,7 @@ from ..errors import UserError
 from ..files import write_atomically
 from ..nets.onnx import BLUEPRINT, IMAGES, MODULES, is_onnx, need_extra
 from ..predictor import Predictor, load_predictor
+from ..yolo.detect import AGREES
 
 LARGEST = 2**31 - 1
 """Bytes: ONNX files are protobuf messages, which cannot be larger."""
@@ -101,10 +102,12 @@ def description(predictor: Predictor) -> dict[str, str]:
     blueprint = predictor.blueprint
     heads = predictor.detector.heads
     width, height = blueprint.input_wh
+    placed = "stretched, bilinear" if blueprint.stretched else "letterboxed: centred, grey 114"
+    means = f"; then the mean, by score, of those that overlap by {AGREES}" if blueprint.fused else ""
     facts: dict[str, Any] = {
         BLUEPRINT: blueprint.to_json(),
         "classes": list(blueprint.classes),
-        "input": f"float32 RGB 0..1 [batch, 3, {height}, {width}], letterboxed: centred, grey 114",
+        "input": f"float32 RGB 0..1 [batch, 3, {height}, {width}], {placed}",
         "strides": [head.stride for head in heads],
         "anchors": [[list(anchor) for anchor in head] for head in blueprint.anchors],
         "anchors_unit": "grid cells, width and height",
@@ -113,7 +116,7 @@ def description(predictor: Predictor) -> dict[str, str]:
         "decode": blueprint.layout.decode,
         "scale_xy": [head.scale_xy for head in heads],
         "score": "sigmoid(conf) * " + ("softmax" if blueprint.loss.classes == "softmax" else "sigmoid"),
-        "nms": "outside, per class",
+        "nms": f"outside, per class{means}",
     }
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

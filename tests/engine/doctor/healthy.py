@@ -25,7 +25,7 @@ PROFILE = LossProfile(**{profile!r})
 
 def _detector(head):
     heads = tuple(head) if isinstance(head, (list, tuple)) else (head,)
-    return Detector(heads, LAYOUT, PROFILE, {rule!r}, {ratio!r})
+    return Detector(heads, LAYOUT, PROFILE, {rule!r}, {ratio!r}, stretch={stretch!r})
 
 
 def assign(boxes, labels, head):
@@ -91,7 +91,8 @@ class Design:
         profile = {k: tuple(v) if isinstance(v, list) else v for k, v in self.loss.items()}
         rule = self.model.get("assign", "best")
         ratio = self.model.get("assign_ratio", 4.0)
-        return SOURCE.format(layout=layout, profile=profile, rule=rule, ratio=ratio)
+        stretch = self.model.get("resize") == "stretch"
+        return SOURCE.format(layout=layout, profile=profile, rule=rule, ratio=ratio, stretch=stretch)
 
 
 def examine(folder: Path, text: str, design: Design | None = None, **keywords: Any) -> Report:
@@ -163,6 +164,7 @@ VOC = {
 DESIGNS = {
     "seed": Design(20, VOC),
     "seed, nothing said": Design(20, VOC, said=False),
+    "stretched": Design(4, {"input_size": [224, 160], "resize": "stretch"}),
     "one class": Design(1, {"input_size": [224, 224], "anchors": [[2.0, 2.0]]}),
     "eighty classes": Design(80, {"input_size": [608, 416]}, loss=MODERN),
     "compact": Design(

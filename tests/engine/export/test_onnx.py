@@ -108,6 +108,12 @@ def test_darknets_weights_are_exported_as_they_lie(tmp_path: Path, shared_data: 
     assert len(a) == len(b) > 0
     np.testing.assert_allclose(a[:, :4], b[:, :4], atol=0.1)
     np.testing.assert_allclose(a[:, 4], b[:, 4], atol=1e-3)
+    session = ort.InferenceSession(str(tmp_path / "fast.onnx"), providers=["CPUExecutionProvider"])
+    assert (
+        session.get_modelmeta()
+        .custom_metadata_map["input"]
+        .endswith("[batch, 3, 320, 320], stretched, bilinear")
+    )
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(
@@ -138,7 +144,7 @@ def test_the_file_alone_suffices_to_decode(exported: dict[str, tuple[Predictor, 
     assert facts["decode"] == "yolov5"
     assert facts["order"] == "b (a c) y x"
     assert facts["score"] == "sigmoid(conf) * sigmoid"
-    assert "RGB 0..1 [batch, 3, 64, 96]" in facts["input"]
+    assert "RGB 0..1 [batch, 3, 64, 96], letterboxed" in facts["input"]
     channels = json.loads(facts["channels"])
     assert channels == ["x", "y", "w", "h", "conf", "class0", "class1"]
     anchors, strides = json.loads(facts["anchors"]), json.loads(facts["strides"])
