@@ -63,7 +63,7 @@ class Blueprint:
     @property
     def fused(self) -> bool:
         """Whether each truth was learnt at several slots, so that several tell of one object."""
-        return self.model.assign != "best" and "assign" not in self.own
+        return self.model.assign == "multi" and "assign" not in self.own
 
     def heads(self) -> tuple[Head, ...]:
         width, height = self.input_wh

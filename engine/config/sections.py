@@ -85,10 +85,10 @@ class ModelConfig(Section):
     resize: Literal["letterbox", "stretch"] = "letterbox"
     """How pictures come into the input. letterbox: at their shape, grey around. stretch: each side for
     itself, bilinear, as AlexeyAB's Darknet and OpenCV do; a Darknet network's cfg says which."""
-    assign: Literal["best", "multi", "square"] = "best"
+    assign: Literal["best", "multi"] = "best"
     """best: cell of the centre, anchor of best w/h IoU (YOLOv2). multi: also the two nearest cells,
-    and every anchor whose w/h ratio to the truth is below ``assign_ratio``. square: also the cell between
-    those two. With either, a detection's box is the mean of the slots that agree on it."""
+    and every anchor whose w/h ratio to the truth is below ``assign_ratio``; a detection's
+    box is then the mean of the slots that agree on it."""
     assign_ratio: Annotated[float, Field(gt=1)] = 4.0
     weights: PathString = ""
     """A .safetensors file, Darknet's .weights or a run to start from; empty: random."""

@@ -3,9 +3,8 @@
 ``best`` is YOLOv2's rule: the cell that holds the centre and the anchor of best w/h IoU; with several heads
 the best anchor of all heads (YOLOv3). ``multi`` adds, in every head, each anchor whose width and height are
 within a ratio of the truth's (YOLOv5's rule), and for every anchor chosen the two cells nearest to the
-centre; ``square`` the cell between those two besides, so that the four nearest answer. Where two truths want
-one slot, a truth's own cell and best anchor go before a slot it was merely offered, and between equals the
-later truth overwrites, as in Darknet; both are counted.
+centre. Where two truths want one slot, a truth's own cell and best anchor go before a slot it was merely
+offered, and between equals the later truth overwrites, as in Darknet; both are counted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 from ..boxes import shape_iou
 from ..layout import TARGET, Head
 
-Rule = Literal["best", "multi", "square"]
+Rule = Literal["best", "multi"]
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,11 @@ def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule
     truth, anchor = chosen.nonzero(as_tuple=True)
     centres = _wanted(truth, cell.index_select(0, truth), anchor)
     step = torch.where(centre - cell < 0.5, -1, 1).index_select(0, truth)
-    sides = [(1, 0), (0, 1)] if rule == "multi" else [(1, 1), (1, 0), (0, 1)]
-    beside = [_beside(centres, step * step.new_tensor(side), last) for side in sides]
+    beside = []
+    for axis, column in ((0, 2), (1, 1)):
+        neighbour = centres.clone()
+        neighbour[:, column] += step[:, axis]
+        beside.append(neighbour[(neighbour[:, column] >= 0) & (neighbour[:, column] <= last[axis])])
     # weakest first: a neighbouring cell, the centre's own, the centre's with the best anchor of all heads
     rank = 1 + (best.index_select(0, truth) == anchor).long()
     claims = torch.cat((*beside, centres))
@@ -125,14 +127,6 @@ def _claims(truths: Tensor, pixels: Tensor, best: Tensor, head: Head, rule: Rule
     # within a rank by the truth's place in its image
     order = (ranks * (len(truths) + 1) + claims[:, 0]).argsort(stable=True)
     return claims.index_select(0, order)
-
-
-def _beside(centres: Tensor, step: Tensor, last: Tensor) -> Tensor:
-    """Claims on the cells so many columns and rows on; those off the grid are none."""
-    moved = centres.clone()
-    moved[:, 1:3] += step.flip(1)
-    inside = (moved[:, 1:3] >= 0) & (moved[:, 1:3] <= last.flip(0))
-    return moved[inside.all(1)]
 
 
 def _wanted(truth: Tensor, cell: Tensor, anchor: Tensor) -> Tensor:

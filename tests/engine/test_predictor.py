@@ -154,7 +154,7 @@ def test_slots_speak_together_where_each_truth_was_learnt_at_several(run: tuple[
                 predictor.blueprint, model=predictor.blueprint.model.model_copy(update={"assign": rule})
             ),
         )
-        for rule in ("best", "square")
+        for rule in ("best", "multi")
     )
     image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
     pred, size = alone._predict(torch.from_numpy(alone.prepare(image)).permute(2, 0, 1)[None]), [(96, 96)]

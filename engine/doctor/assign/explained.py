@@ -55,7 +55,7 @@ def explain_place(stage: Stage, made: Scene, targets: list[Tensor], wanted: list
             f"assign makes {count - truths} more slots positive than the declared rule allows",
             'one slot a truth under model.assign = "best"; declare "multi" for more'
             if stage.detector.rule == "best"
-            else "only the nearest cells, as model.assign counts them, and anchors within the ratio",
+            else "only the two nearest cells and anchors within the ratio",
             ("mask",),
         )
     cells = [{p[:3] for p in places} for places in where] == [{p[:3] for p in places} for places in should]

@@ -55,7 +55,7 @@ def probe_assign(called: Called, stage: Stage, contested: Contest | None = None)
         yield "assign.sizes", wrong
         if wrong:
             return
-    if stage.detector.rule != "best":
+    if stage.detector.rule == "multi":
         further = judge_further(called, stage, single, targets) or judge_edges(called, stage)
         yield "assign.further", further
         if further:
@@ -95,7 +95,7 @@ def _unlike_anchors(stage: Stage) -> Scene | None:
     g = generator(41)
     anchors = torch.cat([head.anchors.float() * head.stride for head in stage.heads])
     width, height = stage.input_wh
-    far = 1.15 * stage.detector.ratio if stage.detector.rule != "best" else 1.9
+    far = 1.15 * stage.detector.ratio if stage.detector.rule == "multi" else 1.9
     small: list[Tensor] = []
     others: list[Tensor] = []
     for number in range(900):
@@ -124,7 +124,7 @@ def _forgotten(finding: Finding, stage: Stage) -> Finding:
         return finding
     text = "assign gives no slot to truths whose size is far from every anchor's"
     fix = "every truth has a slot: the anchor of best w/h IoU answers for it, however small that is"
-    if stage.detector.rule != "best":
+    if stage.detector.rule == "multi":
         fix += "; assign_ratio only adds further slots"
     return replace(finding, message=text, fix=fix)
 

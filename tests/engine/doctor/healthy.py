@@ -179,12 +179,6 @@ DESIGNS = {
         {"decode": "linear"},
         MODERN,
     ),
-    "four cells": Design(
-        3,
-        {"input_size": [160, 128], "strides": [16], "anchors": [[1.5, 1.5], [4, 4]], "assign": "square"},
-        {"decode": "linear"},
-        MODERN,
-    ),
     "yolov5": Design(
         4,
         {

@@ -41,7 +41,6 @@ PROFILES = {
         "loss.box=mse",
         "loss.ignore_iou=0.6",
     ],
-    "square": ["model.assign=square", "loss.confidence=bce", "loss.box=ciou", "loss.reduction=positives"],
     "multi": ["model.assign=multi", "loss.confidence=bce", "loss.box=ciou", "loss.reduction=positives"],
     "several heads": [
         "model.strides=[8, 16]",

@@ -73,15 +73,6 @@ def test_multi_takes_the_two_nearest_neighbours() -> None:
     assert (positive == positive[0]).all(), "each slot holds the whole truth"
 
 
-def test_square_takes_the_four_nearest_cells() -> None:
-    made = one([[4.2 / 9, 2.7 / 6, 1 / 9, 1 / 6]], [0], "square", ratio=1.5)
-    assert slots(made) == [[0, 2, 3, 0], [0, 2, 4, 0], [0, 3, 3, 0], [0, 3, 4, 0]]
-    corner = one([[0.001, 0.001, 1 / 9, 1 / 6]], [0], "square", ratio=1.5)
-    assert slots(corner) == [[0, 0, 0, 0]]
-    edge = one([[4.2 / 9, 0.001, 1 / 9, 1 / 6]], [0], "square", ratio=1.5)
-    assert slots(edge) == [[0, 0, 3, 0], [0, 0, 4, 0]]
-
-
 def test_multi_takes_every_anchor_within_the_ratio() -> None:
     made = one([[4.5 / 9, 2.5 / 6, 2 / 9, 3 / 6]], [0], "multi", ratio=2.6)
     assert {slot[3] for slot in slots(made)} == {1, 2}
@@ -110,9 +101,7 @@ def test_multi_prefers_a_truths_own_cell_over_an_offered_one() -> None:
 box = st.tuples(*[st.floats(0.0, 1.0, width=32)] * 2, *[st.floats(0.015625, 1.0, width=32)] * 2)
 
 
-@given(
-    st.lists(st.lists(box, max_size=6), min_size=1, max_size=3), st.sampled_from(["best", "multi", "square"])
-)
+@given(st.lists(st.lists(box, max_size=6), min_size=1, max_size=3), st.sampled_from(["best", "multi"]))
 def test_every_slot_holds_one_whole_truth(images: list[list[tuple[float, ...]]], rule: Rule) -> None:
     boxes = [torch.tensor(image).reshape(-1, 4) for image in images]
     labels = [torch.arange(len(image)) % 4 for image in images]
