@@ -42,8 +42,9 @@ class Blueprint:
     symmetries: tuple[Symmetry, ...] = ()
     """What the training pictures were laid in at random; weights of other programs do not say."""
     code: str = ""
-    """The file of the functions that it was trained with in the reference's places, and their names."""
+    """The file of the functions that it was trained with in the reference's places."""
     own: tuple[str, ...] = ()
+    """Their names."""
 
     @classmethod
     def of(cls, config: Config, classes: tuple[str, ...], anchors: AnchorTable) -> Blueprint:
